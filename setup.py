@@ -1,0 +1,64 @@
+"""Builds the codec's compiled twins: optional for users, demanded with HOLDFAST_REQUIRE_COMPILED=1."""
+
+import os
+import shutil
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+REQUIRED = os.environ.get("HOLDFAST_REQUIRE_COMPILED") == "1"
+# One source for both builds: a module of the codec that has a .pxd beside it is compiled.
+MODULES = sorted(Path("src/holdfast/codec").glob("*.pxd"))
+
+
+class WithExample(build_py):
+    """The example cache's home is examples/; a wheel carries it beside the spec's code (`holdfast init --from`)."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        home = Path(self.build_lib, "holdfast", "spec", "examples", "phonebill")
+        home.mkdir(parents=True, exist_ok=True)
+        for file in sorted(Path("examples/phonebill").glob("*.yaml")):
+            shutil.copyfile(file, home / file.name)
+
+
+class OptionalBuild(build_ext):
+    """A failed compile leaves the pure Python module in charge, unless the compiled one is demanded."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as failed:
+            if REQUIRED:
+                raise
+            print(f"holdfast: the codec stays in pure Python, its compile failed: {failed}")
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            super().build_extension(ext)
+        except Exception as failed:
+            if REQUIRED:
+                raise
+            print(f"holdfast: {ext.name} stays in pure Python, its compile failed: {failed}")
+
+
+def extensions() -> list[Extension]:
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        if REQUIRED:
+            raise
+        return []
+    return cythonize(
+        [Extension(f"holdfast.codec.{pxd.stem}", [str(pxd.with_suffix(".py"))]) for pxd in MODULES],
+        build_dir="build/cython",
+        language_level=3,
+        compiler_directives={"boundscheck": False, "wraparound": False, "cdivision": True},
+    )
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": OptionalBuild, "build_py": WithExample})

@@ -1,0 +1,70 @@
+"""All printing: a command's outcome as text or JSON on stdout, its errors and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+PIPE_WIDTH = 180
+_debug = False
+
+
+def set_debug(on: bool) -> None:
+    """Remember whether tracebacks are wanted, and let the log through when they are."""
+    global _debug
+    _debug = on
+    logging.basicConfig(format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("holdfast").setLevel(logging.DEBUG if on else logging.CRITICAL)
+
+
+def debug() -> bool:
+    """Whether `--debug` was given."""
+    return _debug
+
+
+def out(text: str) -> None:
+    """One plain line on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def err(text: str) -> None:
+    """One plain line on stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def stdout() -> Console:
+    """The rich console on stdout; wide enough for whole tables where there is no terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def show(facts: Any, text: RenderableType | Callable[[Console], None], *, as_json: bool) -> None:
+    """Print one value in one of its two views.
+
+    Args: `facts`, what `--json` prints (JSON types only); `text`, the same for people: a rich renderable, or a
+        function that prints to the console it is given.
+    """
+    if as_json:
+        out(json.dumps(facts, indent=2, ensure_ascii=False, default=str))
+        return
+    console = stdout()
+    if callable(text) and not hasattr(text, "__rich_console__"):
+        text(console)
+    else:
+        console.print(text)
+
+
+def confirm(question: str) -> bool:
+    """Ask on the terminal; without one the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -1,0 +1,46 @@
+"""Gathers what `status` shows: the cache as seen, what is wrong, and what cannot be enforced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from holdfast.cli.opening import Named, machines
+from holdfast.errors import HoldfastError
+from holdfast.host.firewall import Enforcement
+from holdfast.spec.cache import Spec
+from holdfast.topology.health import Problem, problems
+from holdfast.topology.observe import Access, observe
+from holdfast.topology.record import CacheRecord
+from holdfast.topology.seen import SeenCache
+
+
+@dataclass(frozen=True)
+class Report:
+    """One look at one cache."""
+
+    spec: Spec
+    record: CacheRecord
+    seen: SeenCache
+    problems: tuple[Problem, ...]
+    allow: Mapping[str, Enforcement] = field(default_factory=dict)
+    """For each machine, whether `network.allow` holds there; empty when its supervisor does not answer."""
+    notes: tuple[str, ...] = ()
+
+
+async def look(given: Named) -> Report:
+    """Observe the cache as its record has it; starts nothing."""
+    from holdfast.topology.guards import enforcement
+
+    record = given.store.record()
+    access = Access(given.store.own_credentials(), given.store.trust(tls_on=record.tls), timeout_s=1.0)
+    spec = given.loaded.spec
+    notes: list[str] = []
+    allow: Mapping[str, Enforcement] = {}
+    async with machines(given, start=False) as hosts:
+        seen = await observe(record, access, hosts)
+        try:
+            allow = await enforcement(spec, record, hosts)
+        except HoldfastError as away:
+            notes.append(str(away))
+    return Report(spec, record, seen, problems(seen, spec.topology), allow, tuple(notes))

@@ -1,0 +1,92 @@
+"""The console script: registers every command, runs one, and turns its error into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import NoReturn
+
+from holdfast.cli import console
+from holdfast.cli.exit import ExitCode
+from holdfast.errors import HoldfastError, WrongUsage
+
+COMMAND_MODULES = (
+    "holdfast.cli.spec",
+    "holdfast.cli.engines",
+    "holdfast.cli.cache",
+    "holdfast.cli.application",
+    "holdfast.cli.changes",
+    "holdfast.cli.supervisor",
+    "holdfast.cli.doctor",
+    "holdfast.cli.docs",
+    "holdfast.cli.uninstall",
+)
+
+
+INTERRUPTED = 130
+"""What shells say of a command that Ctrl-C ended."""
+
+
+@dataclass(eq=False)
+class SystemRefused(HoldfastError):
+    """The operating system did not do something."""
+
+    where: str
+    words: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.where}: {self.words}; what was done stays done: mend that and run the same command again "
+            "(--debug shows where it happened)"
+        )
+
+
+def main() -> None:
+    """Run the command line; the only place where a HoldfastError ends."""
+    try:
+        from holdfast.cli.app import app
+    except ModuleNotFoundError as missing:
+        console.err(
+            f"holdfast: the control plane needs {missing.name}, which is not installed: "
+            "pip install 'holdfast[run]' (the base install is the applications' library)"
+        )
+        sys.exit(ExitCode.FAILED)
+    for module in COMMAND_MODULES:
+        importlib.import_module(module)
+    try:
+        app(prog_name="holdfast")
+    except WrongUsage as wrong:
+        _tell(wrong)
+        sys.exit(ExitCode.WRONG_USAGE)
+    except HoldfastError as failed:
+        _tell(failed)
+        sys.exit(ExitCode.FAILED)
+    except KeyboardInterrupt:
+        _tell_interrupted()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # the command line's own library has caught it, without a word
+            _tell_interrupted()
+        raise
+    except BrokenPipeError:  # the reader of `holdfast ... | head` has seen enough
+        sys.stderr.close()
+        sys.exit(ExitCode.OK)
+    except OSError as failed:  # a disk that is full or gone, where nobody nearer knew what to say
+        _tell(SystemRefused(str(failed.filename or "the system"), failed.strerror or str(failed)))
+        sys.exit(ExitCode.FAILED)
+
+
+def _tell_interrupted() -> NoReturn:
+    console.err("holdfast: interrupted; what was done stays done, run the same command again to go on")
+    sys.exit(INTERRUPTED)
+
+
+def _tell(failed: HoldfastError) -> None:
+    if console.debug():
+        traceback.print_exc()
+    console.err(f"holdfast: {failed}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""`holdfast supervisor run | status | stop`: this machine's supervisor."""
+
+from __future__ import annotations
+
+import typer
+
+from holdfast.cli.app import AsJson, app
+from holdfast.cli.exit import ExitCode
+
+supervisor = typer.Typer(help="The process that parents this machine's nodes.", no_args_is_help=True)
+app.add_typer(supervisor, name="supervisor")
+
+
+@supervisor.command()
+def run() -> None:
+    """Run the supervisor in the foreground, for a service manager; `holdfast up` starts one by itself.
+
+    Example: HOLDFAST_STATE=/srv/holdfast holdfast supervisor run
+    """
+    from holdfast.supervisor.__main__ import main
+
+    main()
+
+
+@supervisor.command()
+def status(json: AsJson = False) -> None:
+    """Show whether it runs and which nodes it keeps. Exit code 3 when it does not run.
+
+    Example: holdfast supervisor status
+    """
+    import asyncio
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from holdfast.cli.console import show
+    from holdfast.state import StateFolder
+    from holdfast.supervisor.launch import local_client
+    from holdfast.supervisor.protocol import HostUnreachable, facts_to_json, process_to_json
+    from holdfast.topology.hosts import HostFacts
+    from holdfast.topology.seen import SeenProcess
+
+    state = StateFolder.open()
+
+    async def work() -> tuple[HostFacts, Mapping[str, Mapping[str, SeenProcess]]]:
+        async with local_client(state) as client:
+            return await client.facts(), await client.nodes()
+
+    try:
+        facts, caches = asyncio.run(work())
+    except HostUnreachable as away:
+        show({"running": False, "state": str(state.path), "why": away.why}, str(away), as_json=json)
+        raise typer.Exit(ExitCode.CHANGES_WAIT) from None
+
+    def text(console: Console) -> None:
+        console.print(f"Supervisor {facts.version}, pid {facts.pid}, state folder {facts.state}")
+        for cache, nodes in caches.items():
+            for name, process in sorted(nodes.items()):
+                told = f"pid {process.pid}" if process.pid else process.why
+                console.print(f"  {cache}  {name}  {process.state.value}  {told}", markup=False)
+
+    told = {
+        "running": True,
+        **facts_to_json(facts),
+        "caches": {
+            cache: {name: process_to_json(each) for name, each in nodes.items()}
+            for cache, nodes in caches.items()
+        },
+    }
+    show(told, text, as_json=json)
+
+
+@supervisor.command()
+def stop() -> None:
+    """End the supervisor; nodes run on, and the next one takes them up again.
+
+    Example: holdfast supervisor stop
+    """
+    import asyncio
+
+    from holdfast.cli.console import out
+    from holdfast.state import StateFolder
+    from holdfast.supervisor.launch import local_client
+
+    state = StateFolder.open()
+
+    async def work() -> None:
+        async with local_client(state) as client:
+            await client.leave()
+
+    asyncio.run(work())
+    out("The supervisor ends; its nodes run on.")

@@ -1,0 +1,1 @@
+"""The bytes of the engines' formats and protocol. Pure; the only compiled code."""

@@ -1,0 +1,1 @@
+"""One real server: finding it, configuring it, starting it, talking to it."""

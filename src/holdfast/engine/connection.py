@@ -1,0 +1,284 @@
+"""One connection to one server: a command goes out, its reply comes back, every wait is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+
+from holdfast.errors import HoldfastError
+
+_NOT_LET_IN = (
+    "NOAUTH",
+    "WRONGPASS",
+    "invalid username-password",
+    "HELLO must be called with the client already",
+)
+"""How refused log-ins read; the base client wraps them in an error of the connection."""
+
+Reply = Any
+"""What the engine answers, text decoded as UTF-8 with surrogates for other bytes."""
+
+
+@dataclass(eq=False)
+class NodeGone(HoldfastError):
+    """Nobody listens at the address, or the connection broke."""
+
+    address: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.address} cannot be reached: {self.why}"
+
+
+@dataclass(eq=False)
+class NodeSilent(HoldfastError):
+    """An engine took a command and did not answer in time: it may or may not have run it."""
+
+    address: str
+    command: str
+    waited_s: float
+
+    def __str__(self) -> str:
+        return f"{self.address} did not answer {self.command} within {self.waited_s:g} s and may still run it"
+
+
+@dataclass(eq=False)
+class NodeLoading(HoldfastError):
+    """The engine is up and reads its data set from disk; it answers nothing else yet."""
+
+    address: str
+
+    def __str__(self) -> str:
+        return f"{self.address} is still loading its data set"
+
+
+@dataclass(eq=False)
+class NodeDenied(HoldfastError):
+    """The engine does not let this user in, or not do this."""
+
+    address: str
+    user: str
+    command: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.address} refused {self.command} to user {self.user}: {self.words}"
+
+
+@dataclass(eq=False)
+class CommandRefused(HoldfastError):
+    """The engine answered a command with an error."""
+
+    address: str
+    command: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.address} answered {self.command} with an error: {self.words}"
+
+    @property
+    def code(self) -> str:
+        """The error's first word: MOVED, NOREPLICAS, ERR..."""
+        return self.words.partition(" ")[0]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Who speaks; the password shows in no representation."""
+
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(user={self.user!r})"
+
+
+@dataclass(frozen=True)
+class TlsTrust:
+    """What a client needs to speak TLS with a cache: its authority, and a certificate where nodes ask for one."""
+
+    ca_file: str
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server is and how it is spoken to."""
+
+    host: str
+    """IP address; empty when `socket` is given."""
+    port: int
+    credentials: Credentials | None = None
+    tls: TlsTrust | None = None
+    socket: str | None = None
+
+    def __str__(self) -> str:
+        if self.socket:
+            return self.socket
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class EngineNode:
+    """A connected server. Not for concurrent use: one command at a time, or one `ask_all`."""
+
+    def __init__(self, endpoint: Endpoint, connection: AbstractConnection, timeout_s: float) -> None:
+        self.endpoint = endpoint
+        self.timeout_s = timeout_s
+        self._connection = connection
+        self._broken = False
+
+    @classmethod
+    async def connect(cls, endpoint: Endpoint, *, timeout_s: float = 5.0) -> Self:
+        """Connect and log in.
+
+        Raises: NodeGone, NodeSilent, NodeDenied, NodeLoading.
+        """
+        node = cls(endpoint, _connection(endpoint, timeout_s), timeout_s)
+        try:
+            if endpoint.tls is not None and isinstance(node._connection, SSLConnection):
+                node._connection.ssl_context.context = _context(endpoint.tls, _changed(endpoint.tls))
+            async with asyncio.timeout(timeout_s):
+                await node._connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException as failed:
+            await node.close()
+            if isinstance(failed, Exception) and not isinstance(failed, HoldfastError):
+                raise node._ours(failed, "the log-in") from failed
+            raise
+        return node
+
+    async def ask(self, *words: str | bytes | int, timeout_s: float | None = None) -> Reply:
+        """Send one command, return its reply; a connection left mid-reply is closed, never used again.
+
+        Raises: CommandRefused, NodeDenied, NodeGone, NodeSilent, NodeLoading.
+        """
+        (reply,) = await self.ask_all([words], timeout_s=timeout_s)
+        if isinstance(reply, HoldfastError):
+            raise reply
+        return reply
+
+    async def ask_all(
+        self, commands: Sequence[Sequence[str | bytes | int]], *, timeout_s: float | None = None
+    ) -> list[Reply]:
+        """Send several commands at once; the replies in order, errors of single commands among them as values.
+
+        Raises: NodeGone, NodeSilent when the connection itself fails.
+        """
+        if self._broken:
+            raise NodeGone(
+                str(self.endpoint), "the connection was left in the middle of a reply and is closed"
+            )
+        bound_s = self.timeout_s if timeout_s is None else timeout_s
+        named = _name(commands[0]) if len(commands) == 1 else f"{len(commands)} commands"
+        replies: list[Reply] = []
+        answered = False
+        try:
+            async with asyncio.timeout(bound_s):
+                packed = self._connection.pack_commands([tuple(command) for command in commands])
+                await self._connection.send_packed_command(packed, check_health=False)
+                for command in commands:
+                    try:
+                        replies.append(await self._connection.read_response(timeout=bound_s + 1))
+                    except ResponseError as refused:
+                        replies.append(self._ours(refused, _name(command)))
+            answered = True
+            return replies
+        except (RedisError, OSError, TimeoutError) as failed:
+            raise self._ours(failed, named) from failed
+        finally:  # cancellation too: a late reply must not answer the next command
+            if not answered:
+                self._broken = True
+                await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; always safe."""
+        await self._connection.disconnect(nowait=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.close()
+
+    def _ours(self, failed: Exception, command: str) -> HoldfastError:
+        address = str(self.endpoint)
+        user = self.endpoint.credentials.user if self.endpoint.credentials else "default"
+        words = str(failed)
+        if isinstance(failed, BusyLoadingError) or words.startswith("LOADING"):
+            return NodeLoading(address)
+        if isinstance(failed, AuthenticationError | NoPermissionError) or words.startswith(_NOT_LET_IN):
+            return NodeDenied(address, user, command, words)
+        if isinstance(failed, ResponseError):
+            code = getattr(failed, "status_code", None) or ""  # the base client cuts known codes off the text
+            return CommandRefused(address, command, words if words.startswith(code) else f"{code} {words}")
+        if isinstance(failed, TimeoutError) or "Timeout" in type(failed).__name__:
+            return NodeSilent(address, command, self.timeout_s)
+        return NodeGone(address, words or type(failed).__name__)
+
+
+def _name(command: Sequence[str | bytes | int]) -> str:
+    """The command's first word and, where the first says little, its second; never its values."""
+    first = str(command[0]).upper()
+    containers = {"CLUSTER", "CONFIG", "ACL", "CLIENT", "SENTINEL", "COMMAND", "DEBUG", "SCRIPT", "FUNCTION"}
+    return f"{first} {str(command[1]).upper()}" if first in containers and len(command) > 1 else first
+
+
+def _connection(endpoint: Endpoint, timeout_s: float) -> AbstractConnection:
+    settings: dict[str, Any] = {
+        "socket_timeout": timeout_s + 1,  # ours comes first; this one is the net below it
+        "decode_responses": True,
+        "encoding_errors": "surrogateescape",
+        "protocol": 3,
+        "driver_info": None,
+        "retry_on_error": [],
+    }
+    if endpoint.credentials:
+        settings |= {"username": endpoint.credentials.user, "password": endpoint.credentials.password}
+    if endpoint.socket:
+        return UnixDomainSocketConnection(path=endpoint.socket, **settings)
+    settings |= {"host": endpoint.host, "port": endpoint.port, "socket_connect_timeout": timeout_s}
+    if endpoint.tls is None:
+        return Connection(**settings)
+    return SSLConnection(
+        ssl_ca_certs=endpoint.tls.ca_file,
+        ssl_certfile=endpoint.tls.cert_file,
+        ssl_keyfile=endpoint.tls.key_file,
+        ssl_check_hostname=True,
+        ssl_min_version=ssl.TLSVersion.TLSv1_2,
+        **settings,
+    )
+
+
+@lru_cache(maxsize=64)
+def _context(trust: TlsTrust, changed: tuple[int, ...]) -> ssl.SSLContext:
+    """TLS that trusts the cache's own authority and nobody else, made once and shared.
+
+    The base client's own would also trust every authority of the system, and reading those takes 30 ms of processor time
+    for each connection: with six nodes the first had timed out before it was looked at.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks certificate and name
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(trust.ca_file)
+    if trust.cert_file:
+        context.load_cert_chain(trust.cert_file, trust.key_file)
+    return context
+
+
+def _changed(trust: TlsTrust) -> tuple[int, ...]:
+    """When the files last changed: a context of older ones is not used again."""
+    files = (trust.ca_file, trust.cert_file, trust.key_file)
+    return tuple(Path(file).stat().st_mtime_ns for file in files if file)

@@ -1,0 +1,1 @@
+"""What a cache should be: models, units, loading, merging and advice. Pure."""

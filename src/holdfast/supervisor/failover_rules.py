@@ -1,0 +1,111 @@
+"""Who takes over from a dead primary, and whether anybody may: decided from what the survivors say. Pure.
+
+Each rule was learnt from a measured accident: see docs/failover.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from holdfast.topology.cluster_view import Peer
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What one node that answers says of itself and of the others, asked a moment ago."""
+
+    name: str
+    node_id: str
+    """Empty outside a cluster."""
+    is_primary: bool
+    primary: str
+    """Outside a cluster: "address port" of the node it follows; empty for a primary."""
+    offset: int
+    """Replication offset in bytes."""
+    keys: int = 0
+    peers: Mapping[str, Peer] = field(default_factory=dict)
+
+
+def was_primary(dead_id: str, voices: Iterable[Voice]) -> bool:
+    """Whether survivors hold the dead node of a cluster for a primary: it owns slots or somebody follows it."""
+    return any(
+        (peer := voice.peers.get(dead_id)) is not None and not peer.primary_id and peer.owns_slots
+        for voice in voices
+    ) or any(voice.peers.get(voice.node_id, _NOBODY).primary_id == dead_id for voice in voices)
+
+
+_NOBODY = Peer("", "", owns_slots=False, failed=False)
+
+
+def candidates(dead_id: str, voices: Iterable[Voice]) -> list[Voice]:
+    """Replicas of the dead primary by their own word, the one that has most of its data first."""
+    own = [voice for voice in voices if voice.peers.get(voice.node_id, _NOBODY).primary_id == dead_id]
+    return sorted(own, key=lambda voice: (-voice.offset, voice.name))
+
+
+def is_armed(candidate_id: str, dead_id: str, voices: Iterable[Voice]) -> bool:
+    """Whether every surviving primary knows the candidate as a replica of the dead one, and the candidate itself knows
+    that the dead one owns slots: elected before that, it is a primary without any (seen within two seconds of a
+    bring-up, for ADDSLOTS is not broadcast).
+
+    Asked for votes earlier, a voter that does not know it yet refuses, and the next try is blocked for four node
+    timeouts.
+    """
+    voters = [voice for voice in voices if voice.is_primary and voice.peers[voice.node_id].owns_slots]
+    knows_slots = any(
+        voice.node_id == candidate_id and voice.peers.get(dead_id, _NOBODY).owns_slots for voice in voices
+    )
+    return (
+        knows_slots
+        and bool(voters)
+        and all(voice.peers.get(candidate_id, _NOBODY).primary_id == dead_id for voice in voters)
+    )
+
+
+def has_majority(dead_ids: Iterable[str], voices: Sequence[Voice]) -> bool:
+    """Whether the primaries that answer are a majority of all that own slots: without one no vote can be won."""
+    owners = {
+        node_id
+        for voice in voices
+        for node_id, peer in voice.peers.items()
+        if peer.owns_slots and not peer.primary_id
+    }
+    alive = {voice.node_id for voice in voices if voice.is_primary} & owners
+    return len(alive) > len(owners | set(dead_ids)) / 2
+
+
+def best_replica(dead_address: str, voices: Iterable[Voice]) -> list[Voice]:
+    """Outside a cluster: those that follow the dead primary, the one that has most of its data first."""
+    own = [voice for voice in voices if not voice.is_primary and voice.primary == dead_address]
+    return sorted(own, key=lambda voice: (-voice.offset, voice.name))
+
+
+def way_home(
+    primaries: Mapping[str, str], replicas: Mapping[str, Sequence[tuple[str, str]]]
+) -> tuple[str, str] | None:
+    """The one switch that best relieves a zone holding a majority of the primaries: (primary, replica), or None.
+
+    Args: `primaries`, name -> zone; `replicas`, primary -> its replicas as (name, zone).
+    Only a switch after which the fullest zone holds fewer primaries counts, so that homes are never traded to and fro.
+    """
+    fullest = _fullest(primaries.values())
+    if len(primaries) < 3 or fullest <= len(primaries) / 2:
+        return None
+    options = [
+        (_fullest({**primaries, owner: zone}.values()), owner, name)
+        for owner in primaries
+        for name, zone in replicas.get(owner, ())
+    ]
+    best = min(options, default=None)
+    return (best[1], best[2]) if best is not None and best[0] < fullest else None
+
+
+def _fullest(zones: Iterable[str]) -> int:
+    return max(Counter(zones).values(), default=0)
+
+
+def would_come_back_empty(data_files: bool, others_hold_data: bool) -> bool:
+    """Whether a restart of a dead primary in its old role would replace data by nothing."""
+    return not data_files and others_hold_data

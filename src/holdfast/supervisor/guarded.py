@@ -1,0 +1,62 @@
+"""What a guardian may do to a node of this machine, done through the node's keeper."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from holdfast.engine.build import EngineBuild
+from holdfast.engine.datafiles import look_at_files
+from holdfast.state import write_private
+from holdfast.supervisor.node import SOCKET, ManagedNode
+from holdfast.supervisor.pulse import Pulse
+from holdfast.topology.hosts import NodeOrder
+from holdfast.topology.seen import ProcessState
+
+CONFIG = "server.conf"
+
+
+class GuardedNode:
+    """A node as its guardian has it (a `guardian.LocalNode`)."""
+
+    def __init__(self, node: ManagedNode, build: Callable[[NodeOrder], Awaitable[EngineBuild]]) -> None:
+        self._node = node
+        self._build = build
+
+    @property
+    def pid(self) -> int:
+        return self._node.seen().pid
+
+    @property
+    def state(self) -> ProcessState:
+        return self._node.seen().state
+
+    def pulse(self, now_s: float) -> Pulse:
+        order = self._node.order
+        return Pulse(self._node.folder / SOCKET, order.probe_user, order.probe_password, now_s)
+
+    async def restart(self) -> None:
+        """Start it with the files it has."""
+        await self._node.start(await self._build(self._node.order))
+
+    async def kill(self) -> None:
+        await self._node.kill()
+
+    def follow(self, address: str, port: int) -> None:
+        """Have it follow that node from its start on."""
+        file = self._node.folder / CONFIG
+        write_private(file, following(file.read_text(), address, port))
+
+    def has_data_files(self) -> bool:
+        """Whether it would load any key: an append-only file of an empty data set is not an empty file."""
+        return look_at_files(self._node.folder, self._node.order.config).holds_keys
+
+
+def following(config: str, address: str, port: int) -> str:
+    """The configuration with the primary to follow put in place of the one it named, if any."""
+    kept = [
+        line for line in config.splitlines() if line.split(" ")[0].lower() not in {"replicaof", "slaveof"}
+    ]
+    return (
+        "\n".join([*kept, "# holdfast: its primary since the last failover", f"replicaof {address} {port}"])
+        + "\n"
+    )

@@ -1,0 +1,327 @@
+"""Watches over one cache's nodes on this machine: feels their pulse, and when one ends sees to it that the cache lives.
+
+The election is always the engine's own. This only saves its wait: the parent of a process knows that it is dead within
+a millisecond, and asks the best replica to stand for election at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from holdfast.errors import HoldfastError
+from holdfast.supervisor import failover_rules as rules
+from holdfast.supervisor.doors import Doors, ids_by_name
+from holdfast.supervisor.events import Events
+from holdfast.supervisor.failover_rules import Voice
+from holdfast.supervisor.pulse import Pulse, is_halted
+from holdfast.supervisor.takeover import Taken, Takeover, await_known, take_over
+from holdfast.topology.hosts import WatchOrder
+from holdfast.topology.record import Kind
+from holdfast.topology.seen import ProcessState
+
+BEAT_S = 0.3
+SAMPLE_EVERY_BEATS = 4
+HALTED_BOUND_S = 1.0
+"""A process that is stopped (not slow: not running) for this long is taken for dead."""
+SILENT_LEAST_S = 2.0
+"""No node is killed for silence sooner than this, however short the node timeout."""
+RESTART_PAUSES_S = (0.0, 0.5, 2.0, 5.0, 15.0, 30.0)
+STEADY_AFTER_S = 60.0
+"""A node that ran this long begins again at the first pause."""
+HOME_AFTER_S = 3.0
+JUDGE_AGAIN_S = 1.0
+
+
+class LocalNode(Protocol):
+    """A node of this machine, as its keeper has it."""
+
+    async def restart(self) -> None:
+        """Start it again with the files it has."""
+
+    async def kill(self) -> None:
+        """SIGKILL, and wait until it is gone for certain."""
+
+    def follow(self, address: str, port: int) -> None:
+        """Write into its file whom it is to follow when it starts."""
+
+    def has_data_files(self) -> bool:
+        """Whether there is a data set on its disk that it would load."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def state(self) -> ProcessState: ...
+
+    def pulse(self, now_s: float) -> Pulse: ...
+
+
+@dataclass
+class _Watched:
+    node: LocalNode
+    pulse: Pulse
+    halted_since_s: float | None = None
+    restarts: int = 0
+    started_s: float = field(default_factory=time.monotonic)
+
+
+class Guardian:
+    """The guardian of one cache on this machine. Used inside one event loop."""
+
+    def __init__(
+        self, order: WatchOrder, doors: Doors, nodes: Mapping[str, LocalNode], events: Events
+    ) -> None:
+        self.order = order
+        self._doors = doors
+        self._events = events
+        now_s = time.monotonic()
+        self._nodes = {name: _Watched(node, node.pulse(now_s)) for name, node in nodes.items()}
+        self._ids: dict[str, str] = {}
+        self._offsets: dict[str, int] = {}
+        self._followers: dict[str, tuple[str, ...]] = {}
+        self._handling: set[asyncio.Task[None]] = set()
+        self._beating: asyncio.Task[None] | None = None
+        self._homing: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Learn who is who, then start watching: a node that dies before it was ever seen could not be replaced."""
+        await self._sample()
+        self._beating = asyncio.create_task(self._beat())
+
+    async def end(self) -> None:
+        """Stop watching; a failover that is under way is broken off, and the engine's own timeouts take over."""
+        for task in (self._beating, self._homing, *self._handling):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        for watched in self._nodes.values():
+            watched.pulse.close()
+        await self._doors.close()
+
+    def node_ended(self, name: str, why: str, at_s: float) -> None:
+        """A process of this machine ended without being asked to."""
+        if name in self._nodes:
+            self._nodes[name].pulse.close()
+            task = asyncio.create_task(self._see_to(name, why, at_s))
+            self._handling.add(task)
+            task.add_done_callback(self._handling.discard)
+
+    # What goes on all the time
+
+    async def _beat(self) -> None:
+        beats = 0
+        while True:
+            await asyncio.sleep(BEAT_S)
+            now_s = time.monotonic()
+            for name, watched in self._nodes.items():
+                if watched.node.state is not ProcessState.RUNNING:
+                    watched.pulse.last_life_s = now_s
+                    continue
+                silent_s = watched.pulse.beat(now_s)
+                if silent_s > 2 * BEAT_S:
+                    await self._judge_silence(name, watched, silent_s, now_s)
+                else:
+                    watched.halted_since_s = None
+            beats += 1
+            if beats % SAMPLE_EVERY_BEATS == 0 and not self._handling:
+                await self._sample()
+
+    async def _judge_silence(self, name: str, watched: _Watched, silent_s: float, now_s: float) -> None:
+        """Kill what is dead without having ended: halted for a second, or mute for longer than the engine's own
+        timeout. Only then may another take its place: one that wakes would acknowledge writes it had buffered.
+        """
+        if is_halted(watched.node.pid):
+            watched.halted_since_s = watched.halted_since_s or now_s
+            if now_s - watched.halted_since_s < HALTED_BOUND_S:
+                return
+            cause = f"it was halted (SIGSTOP) for {now_s - watched.halted_since_s:.1f} s"
+        elif silent_s > max(SILENT_LEAST_S, self.order.node_timeout_ms / 1000):
+            cause = f"it was silent for {silent_s:.1f} s, longer than the node timeout"
+        else:
+            return
+        self._events.add("killed", self.order.cache, name, {"why": cause, "pid": watched.node.pid})
+        with contextlib.suppress(HoldfastError):
+            await watched.node.kill()
+
+    async def _sample(self) -> None:
+        """Remember ids and offsets: a dead node cannot be asked for them."""
+        voices = await self._doors.voices()
+        self._ids = ids_by_name(voices, self._doors.record, self._ids)
+        self._offsets |= {voice.name: voice.offset for voice in voices}
+        for member in self._doors.record.servers:
+            address = f"{member.address} {member.port}"
+            own = (
+                rules.candidates(self._ids.get(member.name, ""), voices)
+                if member.bus_port
+                else rules.best_replica(address, voices)
+            )
+            if own:
+                self._followers[member.name] = tuple(voice.name for voice in own)
+
+    # What is done when a node ends
+
+    async def _see_to(self, name: str, why: str, at_s: float) -> None:
+        member = self._doors.record.member(name)
+        watched = self._nodes[name]
+        try:
+            if member.kind is Kind.SENTINEL:
+                self._events.add("ended", self.order.cache, name, {"why": why, "was": "sentinel"})
+                await self._restart(name)
+                return
+            taken = await self._settle_succession(name, why, at_s)
+            if taken is None:
+                return
+            if taken.heir and not member.bus_port:
+                heir = self._doors.record.member(taken.heir)
+                watched.node.follow(heir.address, heir.port)
+            await self._restart(name)
+            if taken.was_primary and member.bus_port:
+                self._go_home_later()
+        except asyncio.CancelledError:
+            raise
+        except HoldfastError as failed:
+            self._events.add("failed", self.order.cache, name, {"why": str(failed)})
+
+    async def _settle_succession(self, name: str, why: str, at_s: float) -> Taken | None:
+        """Have it replaced if it was a primary, and wait until it may be started again; None where it need not be.
+
+        What keeps it down may pass: a majority comes back, a node that held more is heard again. So it is judged anew
+        until somebody has started it, or it is wanted down.
+        """
+        refused = ""
+        heir: Taken | None = None
+        member_is_clustered = bool(self._doors.record.member(name).bus_port)
+        while True:
+            takeover = Takeover(
+                order=self.order,
+                doors=self._doors,
+                dead=name,
+                dead_id=self._ids.get(name, ""),
+                last_offset=self._offsets.get(name),
+                ended_s=at_s,
+            )
+            if heir is None:
+                taken = await take_over(takeover)
+            else:  # somebody was elected: what is lacking is only that all know it
+                taken = heir
+                await await_known(takeover, taken)
+            if taken.heir and member_is_clustered:
+                heir = taken
+            refusal = self._why_not_start(name, taken)
+            if not refused or not refusal:
+                self._record(name, why, taken)
+            if not refusal:
+                return taken
+            if refusal != refused:
+                self._events.add(
+                    "refused", self.order.cache, name, {"why": refusal, "instead": "holdfast up"}
+                )
+            refused = refusal
+            await asyncio.sleep(JUDGE_AGAIN_S)
+            if self._nodes[name].node.state in {ProcessState.RUNNING, ProcessState.STOPPED}:
+                return None
+
+    def _why_not_start(self, name: str, taken: Taken) -> str:
+        """Why a node that ended must stay down for now; empty when it may be started again."""
+        clustered = bool(self._doors.record.member(name).bus_port)
+        if taken.heir:
+            return taken.words if clustered and taken.known_ms is None else ""
+        if not taken.was_primary and taken.heard:
+            return ""  # a replica: whatever it holds is replaced by its primary's data
+        # A follower that does not answer now may be alive behind a cut link; one of ours is known to be dead.
+        silent = [
+            follower
+            for follower in self._followers.get(name, ())
+            if follower not in taken.heard
+            and (follower not in self._nodes or self._nodes[follower].node.state is ProcessState.RUNNING)
+        ]
+        may_hold = [*taken.holders, *silent]
+        if rules.would_come_back_empty(self._nodes[name].node.has_data_files(), bool(may_hold)):
+            return f"it would come back empty, and {', '.join(may_hold)} may hold data"
+        return ""
+
+    def _record(self, name: str, why: str, taken: Taken) -> None:
+        if not taken.was_primary:
+            self._events.add("ended", self.order.cache, name, {"why": why, "was": "replica"})
+            return
+        self._events.add(
+            "failover" if taken.heir else "lost", self.order.cache, name, {"why": why} | taken.facts()
+        )
+
+    async def _restart(self, name: str) -> None:
+        """Start it again, slower each time it ends soon after."""
+        watched = self._nodes[name]
+        if time.monotonic() - watched.started_s > STEADY_AFTER_S:
+            watched.restarts = 0
+        while True:
+            pause_s = RESTART_PAUSES_S[min(watched.restarts, len(RESTART_PAUSES_S) - 1)]
+            watched.restarts += 1
+            await asyncio.sleep(pause_s)
+            if watched.node.state in {ProcessState.RUNNING, ProcessState.STOPPED}:
+                return  # somebody else has seen to it, or it is wanted down
+            watched.started_s = time.monotonic()
+            try:
+                await watched.node.restart()
+            except HoldfastError as refused:
+                self._events.add("not started", self.order.cache, name, {"why": str(refused)})
+                continue
+            watched.pulse = watched.node.pulse(time.monotonic())
+            self._events.add("restarted", self.order.cache, name, {"attempt": watched.restarts})
+            return
+
+    # Going home
+
+    def _go_home_later(self) -> None:
+        if self.order.go_home and (self._homing is None or self._homing.done()):
+            self._homing = asyncio.create_task(self._go_home())
+
+    async def _go_home(self) -> None:
+        """Switch primaries back, one at a time, until no zone holds a majority of them."""
+        for _ in range(len(self._doors.record.servers)):
+            await asyncio.sleep(HOME_AFTER_S)
+            voices = await self._doors.voices()
+            moved = await self._one_step_home(voices)
+            if not moved:
+                return
+
+    async def _one_step_home(self, voices: list[Voice]) -> bool:
+        zones = {member.name: member.zone for member in self._doors.record.servers}
+        owners = [voice for voice in voices if voice.is_primary and voice.peers[voice.node_id].owns_slots]
+        way = rules.way_home(
+            {voice.name: zones[voice.name] for voice in owners},
+            {
+                voice.name: [
+                    (each.name, zones[each.name]) for each in rules.candidates(voice.node_id, voices)
+                ]
+                for voice in owners
+            },
+        )
+        if way is None:
+            return False
+        owner, replica = way
+        began_s = time.monotonic()
+        done = False
+        with contextlib.suppress(HoldfastError):
+            await self._doors.ask(replica, "CLUSTER", "FAILOVER", timeout_s=2.0)
+            done = await _becomes_primary(self._doors, replica, bound_s=6.0)
+        took_ms = round((time.monotonic() - began_s) * 1000, 1)
+        self._events.add(
+            "switched home", self.order.cache, replica, {"from": owner, "done": done, "took_ms": took_ms}
+        )
+        return done
+
+
+async def _becomes_primary(doors: Doors, name: str, *, bound_s: float) -> bool:
+    end_s = time.monotonic() + bound_s
+    while time.monotonic() < end_s:
+        role = await doors.ask(name, "ROLE")
+        if role[0] == "master":
+            return True
+        await asyncio.sleep(0.02)
+    return False

@@ -1,0 +1,183 @@
+"""The supervisor's HTTP face: each request is one call of the nodes' keeper; a refusal is its sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from holdfast.engine.catalog import survey
+from holdfast.errors import HoldfastError
+from holdfast.host import firewall
+from holdfast.supervisor import protocol
+from holdfast.supervisor.keeper import Keeper, NoSuchNode
+
+Answer = Callable[[Request], Awaitable[Any]]
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def application(keeper: Keeper, leave: Callable[[], None]) -> Starlette:
+    """The HTTP application.
+
+    Args: `leave`, called when the process is asked to end.
+    """
+
+    async def host(_: Request) -> Any:
+        return protocol.facts_to_json(keeper.facts())
+
+    async def engines(request: Request) -> Any:
+        path = (await request.json()).get("path")
+        seen = await asyncio.to_thread(survey, keeper.state.engines, keeper.environ, path)
+        keeper.remember(seen.found)
+        return {
+            "found": [build.to_json() for build in seen.found],
+            "broken": [broken.to_json() for broken in seen.broken],
+        }
+
+    async def ports(request: Request) -> Any:
+        wish = await request.json()
+        found = keeper.free_ports(wish["addresses"], wish["count"], wish["first"], cluster=wish["cluster"])
+        return {"ports": list(found)}
+
+    async def all_nodes(_: Request) -> Any:
+        return {
+            "caches": {
+                cache: {
+                    name: protocol.process_to_json(each) for name, each in keeper.processes(cache).items()
+                }
+                for cache in keeper.caches()
+            }
+        }
+
+    async def cache_nodes(request: Request) -> Any:
+        cache = request.path_params["cache"]
+        nodes = keeper.processes(cache)
+        return {"nodes": {name: protocol.process_to_json(each) for name, each in nodes.items()}}
+
+    async def prepare(request: Request) -> Any:
+        order = protocol.order_from_json(await request.json())
+        await asyncio.to_thread(keeper.prepare, order)
+        return {}
+
+    async def remove(request: Request) -> Any:
+        await keeper.remove(*_named(request))
+        return {}
+
+    async def start(request: Request) -> Any:
+        return {"left_out": await keeper.start(*_named(request))}
+
+    async def stop(request: Request) -> Any:
+        await keeper.stop(*_named(request))
+        return {}
+
+    async def log(request: Request) -> Any:
+        lines = min(10_000, int(request.query_params.get("lines", "100")))
+        return {"lines": list(keeper.log(*_named(request), lines))}
+
+    async def ask(request: Request) -> Any:
+        return {
+            "reply": await keeper.ask(
+                *_named(request), [str(word) for word in (await request.json())["words"]]
+            )
+        }
+
+    async def file(request: Request) -> Any:
+        return {"text": keeper.read(*_named(request), request.path_params["file"])}
+
+    async def watch(request: Request) -> Any:
+        await keeper.watch(protocol.watch_from_json(await request.json()))
+        return {}
+
+    async def unwatch(request: Request) -> Any:
+        await keeper.unwatch(request.path_params["cache"])
+        return {}
+
+    async def events(request: Request) -> Any:
+        last = min(10_000, int(request.query_params.get("last", "50")))
+        return {"events": keeper.events.read(request.path_params["cache"], last)}
+
+    async def guard(request: Request) -> Any:
+        wish = protocol.request_from_json(await request.json())
+        return protocol.enforcement_to_json(await firewall.enforce(wish))
+
+    async def look(request: Request) -> Any:
+        wish = protocol.request_from_json(await request.json())
+        return protocol.enforcement_to_json(await firewall.status(wish))
+
+    async def unguard(request: Request) -> Any:
+        await firewall.remove(request.path_params["cache"])
+        return {}
+
+    async def leaving(_: Request) -> Any:
+        asyncio.get_running_loop().call_later(0.05, leave)  # after the answer is out
+        return {}
+
+    node = "/nodes/{cache}/{node}"
+    routes = [
+        Route("/host", _answering(host)),
+        Route("/engines", _answering(engines), methods=["POST"]),
+        Route("/ports", _answering(ports), methods=["POST"]),
+        Route("/nodes", _answering(all_nodes)),
+        Route("/nodes/{cache}", _answering(cache_nodes)),
+        Route(node, _answering(prepare), methods=["PUT"]),
+        Route(node, _answering(remove), methods=["DELETE"]),
+        Route(node + "/start", _answering(start), methods=["POST"]),
+        Route(node + "/stop", _answering(stop), methods=["POST"]),
+        Route(node + "/ask", _answering(ask), methods=["POST"]),
+        Route(node + "/log", _answering(log)),
+        Route(node + "/files/{file}", _answering(file)),
+        Route("/watches/{cache}", _answering(watch), methods=["PUT"]),
+        Route("/watches/{cache}", _answering(unwatch), methods=["DELETE"]),
+        Route("/events/{cache}", _answering(events)),
+        Route("/guards/{cache}", _answering(guard), methods=["PUT"]),
+        Route("/guards/{cache}", _answering(unguard), methods=["DELETE"]),
+        Route("/guards/{cache}/look", _answering(look), methods=["POST"]),
+        Route("/leave", _answering(leaving), methods=["POST"]),
+    ]
+    return Starlette(routes=[Mount(protocol.API, routes=routes)])
+
+
+def _named(request: Request) -> tuple[str, str]:
+    return request.path_params["cache"], request.path_params["node"]
+
+
+def _answering(answer: Answer) -> Handler:
+    """JSON out; an error of ours as its sentence, a malformed request as what is wrong with it."""
+
+    @wraps(answer)
+    async def handle(request: Request) -> Response:
+        try:
+            return JSONResponse(await answer(request))
+        except NoSuchNode as missing:
+            return _refusal(missing, 404)
+        except HoldfastError as refused:
+            return _refusal(refused, 409)
+        except (KeyError, TypeError, ValueError, json.JSONDecodeError) as malformed:
+            return JSONResponse(
+                {
+                    "error": f"the request is malformed: {type(malformed).__name__}: {malformed}",
+                    "code": "Malformed",
+                },
+                status_code=400,
+            )
+        except OSError as failed:
+            return JSONResponse(
+                {
+                    "error": f"{failed.filename or 'the machine'}: {failed.strerror or failed}",
+                    "code": "OSError",
+                },
+                status_code=507,
+            )
+
+    return handle
+
+
+def _refusal(refused: HoldfastError, status: int) -> Response:
+    return JSONResponse({"error": str(refused), "code": type(refused).__name__}, status_code=status)

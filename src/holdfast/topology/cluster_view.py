@@ -1,0 +1,93 @@
+"""Reads what one node says of the cluster it is in (CLUSTER NODES). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from holdfast.topology.seen import MovingSlot
+from holdfast.topology.slots import Slots, expand, parse_range
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """The cluster through one node's eyes."""
+
+    own_id: str
+    primary_id: str
+    """Whom it replicates, by its own word; empty for a primary."""
+    slots: Slots
+    """Its own slots."""
+    moving: tuple[MovingSlot, ...]
+    known: frozenset[str]
+    """Ids of nodes it has shaken hands with, its own among them."""
+    failed: frozenset[str]
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Node id -> "address port" of every node it has shaken hands with and knows an address of."""
+
+
+def read_cluster_nodes(text: str) -> ClusterView:
+    """Parse the reply of CLUSTER NODES.
+
+    Source: the command's documentation; a line is `id ip:port@busport[,hostname] flags primary ping pong epoch link
+    slot...`, where a slot on its way is `[7->-id]` at its owner and `[7-<-id]` at its target.
+    """
+    own_id = primary_id = ""
+    slots: Slots = frozenset()
+    moving: tuple[MovingSlot, ...] = ()
+    known: set[str] = set()
+    failed: set[str] = set()
+    addresses: dict[str, str] = {}
+    for line in text.splitlines():
+        node_id, address, flag_text, followed, _ping, _pong, _epoch, _link, *held = line.split(" ")
+        flags = flag_text.split(",")
+        if "handshake" in flags:
+            continue
+        known.add(node_id)
+        if "fail" in flags:
+            failed.add(node_id)
+        if "noaddr" not in flags:
+            host, _, port = address.partition("@")[0].rpartition(":")
+            addresses[node_id] = f"{host} {port}"
+        if "myself" in flags:
+            own_id = node_id
+            primary_id = "" if followed == "-" else followed
+            slots = expand(parse_range(span) for span in held if not span.startswith("["))
+            moving = tuple(_moving(span) for span in held if span.startswith("["))
+    return ClusterView(own_id, primary_id, slots, moving, frozenset(known), frozenset(failed), addresses)
+
+
+def _moving(text: str) -> MovingSlot:
+    inner = text.strip("[]")
+    slot, out, target = inner.partition("->-")
+    if out:
+        return MovingSlot(int(slot), target=target)
+    slot, _, source = inner.partition("-<-")
+    return MovingSlot(int(slot), source=source)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A node of the cluster as another one sees it, without its slots' numbers."""
+
+    node_id: str
+    primary_id: str
+    """Whom it replicates; empty for a primary."""
+    owns_slots: bool
+    failed: bool
+
+
+def read_peers(text: str) -> tuple[str, Mapping[str, Peer]]:
+    """The own id and all peers, its own entry among them, from CLUSTER NODES; cheaper than `read_cluster_nodes`."""
+    own_id = ""
+    peers: dict[str, Peer] = {}
+    for line in text.splitlines():
+        node_id, _, flag_text, followed, *_rest = line.split(" ", 8)
+        flags = flag_text.split(",")
+        if "handshake" in flags:
+            continue
+        if "myself" in flags:
+            own_id = node_id
+        owns = len(_rest) > 4 and not _rest[4].startswith("[")
+        peers[node_id] = Peer(node_id, "" if followed == "-" else followed, owns, "fail" in flags)
+    return own_id, peers

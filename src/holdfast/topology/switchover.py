@@ -1,0 +1,166 @@
+"""A planned change of primary that loses no acknowledged write: by the means each topology and version has for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from holdfast.engine.connection import CommandRefused
+from holdfast.errors import HoldfastError, WrongUsage
+from holdfast.spec.topology import Mode
+from holdfast.topology import apply_sentinel
+from holdfast.topology.live import LiveCache
+from holdfast.topology.seen import Role, SeenCache, SeenNode, SeenShard
+from holdfast.topology.settle import await_settled
+from holdfast.topology.steps import WatchPrimary
+
+SWITCH_BOUND_S = 10.0
+LOOK_EVERY_S = 0.005
+
+
+@dataclass(eq=False)
+class NotSwitched(HoldfastError):
+    """The primary was not changed."""
+
+    shard: str
+    target: str
+    words: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.target} did not become the primary in place of {self.shard}: {self.words}. The old primary serves on; "
+            "look at `holdfast status`, then try again"
+        )
+
+
+@dataclass(frozen=True)
+class Switched:
+    """One switchover that was done."""
+
+    old: str
+    new: str
+    by: str
+    """The means: the engine's own command."""
+    took_ms: float
+
+
+def choose(seen: SeenCache, shard: str, to: str) -> tuple[SeenShard, SeenNode]:
+    """The shard meant and the replica that takes over: the one named, else the least lagging.
+
+    Args: `shard`, name of any of its nodes, or its number in `status` order (1...); `to`, a replica.
+    Raises: WrongUsage.
+    """
+    shards = seen.shards
+    if not shard and not to and len(shards) > 1:
+        firsts = ", ".join(f"{number}: {each.primary.name}" for number, each in enumerate(shards, start=1))
+        raise WrongUsage(
+            f"{seen.name} has {len(shards)} shards", f"name one by its number or a node of it ({firsts})"
+        )
+    named = shard or to
+    found = [
+        each
+        for number, each in enumerate(shards, start=1)
+        if not named
+        or named == str(number)
+        or named in {each.primary.name, *(node.name for node in each.replicas)}
+    ]
+    if not found:
+        raise WrongUsage(f"{seen.name} has no shard or node {named}", "see holdfast status")
+    chosen = found[0]
+    fit = sorted(
+        (node for node in chosen.replicas if node.link_up), key=lambda node: (node.lag_bytes, node.name)
+    )
+    if to:
+        fit = [node for node in fit if node.name == to]
+    if not fit:
+        lacking = f"{to} is no replica in sync" if to else "it has no replica in sync"
+        raise WrongUsage(f"{chosen.primary.name} cannot hand over: {lacking}", "see holdfast status")
+    return chosen, fit[0]
+
+
+async def switch_over(cache: LiveCache, shard: str = "", to: str = "") -> Switched:
+    """Hand the primary's role of one shard to a replica. Raises: WrongUsage, NotSwitched, NotSettled."""
+    seen = await cache.look()
+    chosen, heir = choose(seen, shard, to)
+    began_s = time.monotonic()
+    mode = Mode(cache.record.mode)
+    if mode is Mode.CLUSTER:
+        by = await _in_cluster(cache, chosen.primary, heir)
+    elif mode is Mode.SENTINEL and cache.build.name == "valkey" and cache.build.version >= (9, 0, 0):
+        by = await _coordinated(cache, chosen.primary, heir)
+    else:
+        by = await _handed_over(cache, chosen, heir)
+    took_ms = round((time.monotonic() - began_s) * 1000, 1)
+    if mode is not Mode.CLUSTER:
+        await _files(cache)
+    await await_settled(cache)
+    return Switched(chosen.primary.name, heir.name, by, took_ms)
+
+
+async def _in_cluster(cache: LiveCache, old: SeenNode, heir: SeenNode) -> str:
+    """CLUSTER FAILOVER: the primary stops writes until the replica has all of them, then the replica is elected."""
+    async with await cache.connect(heir.name) as node:
+        await node.ask("CLUSTER", "FAILOVER")
+    await _until_primary(cache, old.name, heir.name)
+    return "CLUSTER FAILOVER"
+
+
+async def _coordinated(cache: LiveCache, old: SeenNode, heir: SeenNode) -> str:
+    words = "no sentinel answered"
+    for member in cache.record.sentinels:
+        try:
+            async with await cache.connect(member.name) as node:
+                await node.ask("SENTINEL", "FAILOVER", cache.record.name, "COORDINATED")
+            break
+        except HoldfastError as refused:
+            words = str(refused)
+    else:
+        raise NotSwitched(old.name, heir.name, words)
+    await _until_primary(cache, old.name, "")
+    return "SENTINEL FAILOVER COORDINATED"
+
+
+async def _handed_over(cache: LiveCache, chosen: SeenShard, heir: SeenNode) -> str:
+    """FAILOVER TO: writes are paused until the replica has them all, then the two change places. Sentinels are told
+    at once, before they could take the change for a fault.
+    """
+    address, port = cache.address(heir.name)
+    async with await cache.connect(chosen.primary.name) as node:
+        try:
+            await node.ask("FAILOVER", "TO", address, port, "TIMEOUT", int(SWITCH_BOUND_S * 1000))
+        except CommandRefused as refused:
+            raise NotSwitched(chosen.primary.name, heir.name, refused.words) from refused
+    await _until_primary(cache, chosen.primary.name, heir.name)
+    for member in cache.record.sentinels:
+        await apply_sentinel.watch(cache, WatchPrimary(member.name, heir.name))
+    for replica in chosen.replicas:
+        if replica.name != heir.name:
+            async with await cache.connect(replica.name) as node:
+                await node.ask("REPLICAOF", address, port)
+    return "FAILOVER TO"
+
+
+async def _until_primary(cache: LiveCache, old: str, heir: str) -> None:
+    """Wait until the heir (any replica, where it is empty) says that it is the primary, and the old one that it is
+    not.
+    """
+    end_s = time.monotonic() + SWITCH_BOUND_S
+    words = "nothing changed"
+    while time.monotonic() < end_s:
+        seen = await cache.look()
+        primaries = {node.name for node in seen.primaries if not node.node_id or node.slots}
+        if old not in primaries and (heir in primaries or (not heir and primaries)):
+            return
+        words = f"primaries are {', '.join(sorted(primaries)) or 'none'}"
+        await asyncio.sleep(LOOK_EVERY_S)
+    raise NotSwitched(old, heir or "a replica", words)
+
+
+async def _files(cache: LiveCache) -> None:
+    """Write each server's file anew, so that it follows whom it follows now when it is started again."""
+    seen = await cache.look()
+    for node in seen.servers:
+        if node.is_up:
+            primary = cache.address(node.primary) if node.role is Role.REPLICA and node.primary else None
+            await cache.prepare(cache.record.member(node.name), primary)

@@ -1,0 +1,237 @@
+"""What dies is replaced or comes back by itself, and what is lost is what the mode's durability says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+from tests.live.conftest import Bench, need, until
+from tests.live.supervisor.ledger import Way, Writers
+
+SLOW_VOTE = "15s"
+"""Node timeout so long that a quick failover cannot be the engine's own doing."""
+HANG_S = 8.0
+"""Far below what the engine alone needs at that node timeout, far above what is measured (RESULTS.md)."""
+
+
+def up(
+    bench: Bench,
+    engine: str,
+    mode: str,
+    *,
+    replicas: int = 1,
+    persistence: str = "",
+    timeout: str = SLOW_VOTE,
+) -> Way:
+    build = need(engine)
+    shards = 3 if mode == "cluster" else 1
+    path = bench.spec(
+        "format: 1\n"
+        "cache: {name: shop}\n"
+        f'engine: {{name: {build.name}, version: "{build.version[0]}.{build.version[1]}"}}\n'
+        f"topology: {{mode: {mode}, shards: {shards}, replicas: {replicas}, zones: [a, b, c], node_timeout: {timeout}}}\n"
+        "memory: {maxmemory: 64mb}\n"
+        f"{persistence}"
+    )
+    bench.run("up", str(path), check=True)
+    time.sleep(1.5)  # one sample of ids and offsets
+    return Way(bench, "shop")
+
+
+def shards_of(bench: Bench) -> list[dict[str, Any]]:
+    """Primary, its replicas and its slots, by status."""
+    nodes = bench.status("shop")["nodes"]
+    found = []
+    for node in nodes:
+        if node["role"] == "primary" and (node["slots"] or all(not other["slots"] for other in nodes)):
+            slots: set[int] = set()
+            for span in node["slots"]:
+                first, _, last = span.partition("-")
+                slots |= set(range(int(first), int(last or first) + 1))
+            replicas = [each["name"] for each in nodes if each["primary"] == node["name"]]
+            found.append({"primary": node["name"], "replicas": replicas, "slots": slots or None})
+    return found
+
+
+def events(bench: Bench, kind: str) -> list[dict[str, Any]]:
+    return [
+        event
+        for event in bench.run("events", "shop", "--json", "--last", "200").facts
+        if event["kind"] == kind
+    ]
+
+
+def await_health(bench: Bench, bound_s: float) -> None:
+    """Wait until status has nothing to say; if it has, fail with that and with what happened."""
+    end = time.monotonic() + bound_s
+    while (seen := bench.run("status", "shop")).code != 0:
+        if time.monotonic() > end:
+            pytest.fail(f"not healthy within {bound_s:g} s\n{seen.out}\n{bench.run('events', 'shop').out}")
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("engine", ["valkey-9.1", "valkey-8.0", "redis-7.0"])
+def test_a_killed_primary_is_replaced_at_once_and_loses_nothing_that_reached_a_replica(
+    bench: Bench, engine: str
+) -> None:
+    way = up(bench, engine, "cluster")
+    shard = shards_of(bench)[0]
+    with Writers(way, [shard["primary"], *shard["replicas"]], shard["slots"], wait=1) as writers:
+        time.sleep(1.0)
+        os.kill(bench.pids()[shard["primary"]], signal.SIGKILL)
+        until(lambda: any(way.roles()[name] == "master" for name in shard["replicas"]), bound_s=HANG_S)
+        time.sleep(1.5)
+    assert writers.lost() == 0
+    assert writers.longest_gap_s < HANG_S
+    (failover,) = events(bench, "failover")
+    assert failover["node"] == shard["primary"]
+    assert failover["heir"] in shard["replicas"]
+    assert failover["elected_ms"] < HANG_S * 1000
+    await_health(bench, 30)
+    assert bench.run("plan", "shop").code == 0
+
+
+@pytest.mark.parametrize("engine", ["valkey-9.1", "redis-7.0"])
+@pytest.mark.parametrize("mode", ["replicated", "sentinel"])
+def test_a_killed_primary_of_one_shard_is_replaced_by_its_best_replica(
+    bench: Bench, engine: str, mode: str
+) -> None:
+    way = up(bench, engine, mode, replicas=2)
+    shard = shards_of(bench)[0]
+    with Writers(way, [shard["primary"], *shard["replicas"]], None, wait=1) as writers:
+        time.sleep(1.0)
+        os.kill(bench.pids()[shard["primary"]], signal.SIGKILL)
+        until(lambda: any(way.roles()[name] == "master" for name in shard["replicas"]), bound_s=HANG_S)
+        time.sleep(1.5)
+    until(lambda: way.roles()[shard["primary"]] == "slave", bound_s=20)
+    assert writers.lost() == 0
+    assert list(way.roles().values()).count("master") == 1
+    await_health(bench, 30)
+    outcome = bench.run("plan", "shop")
+    assert outcome.code == 0, outcome.out
+
+
+def test_a_halted_primary_is_killed_before_another_takes_its_place(bench: Bench) -> None:
+    way = up(bench, "valkey-9.1", "cluster")
+    shard = shards_of(bench)[0]
+    pid = bench.pids()[shard["primary"]]
+    with Writers(way, [shard["primary"], *shard["replicas"]], shard["slots"]) as writers:
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: any(way.roles()[name] == "master" for name in shard["replicas"]), bound_s=HANG_S)
+        time.sleep(1.0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+    (killed,) = events(bench, "killed")
+    assert "halted" in killed["why"]
+    assert writers.longest_gap_s < HANG_S
+    await_health(bench, 30)
+
+
+def test_replicas_and_sentinels_that_die_are_started_again(bench: Bench) -> None:
+    way = up(bench, "valkey-9.1", "sentinel", replicas=2)
+    shard = shards_of(bench)[0]
+    before = bench.pids()
+    for name in (shard["replicas"][0], "sentinel-2"):
+        os.kill(before[name], signal.SIGKILL)
+    await_health(bench, 30)
+    after = bench.pids()
+    assert after[shard["replicas"][0]] != before[shard["replicas"][0]]
+    assert after["sentinel-2"] != before["sentinel-2"]
+    assert way.primaries() == [shard["primary"]] or way.roles()[shard["primary"]] == "master"
+    assert events(bench, "failover") == []
+
+
+KEPT = "persistence: {aof: {enabled: true, fsync: everysec}}\n"
+
+
+@pytest.mark.parametrize("mode", ["cluster", "replicated", "sentinel"])
+def test_all_nodes_killed_at_once_come_back_alone_with_what_was_written_to_disk(
+    bench: Bench, mode: str
+) -> None:
+    way = up(bench, "valkey-9.1", mode, persistence=KEPT, timeout="5s")
+    shard = shards_of(bench)[0]
+    writers = Writers(way, [shard["primary"], *shard["replicas"]], shard["slots"])
+    with writers:
+        time.sleep(4.0)
+        killed_s = time.monotonic()
+        for pid in bench.pids().values():
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.5)
+    await_health(bench, 60)
+    assert writers.lost(before_s=killed_s - 2.5) == 0
+    assert writers.acknowledged > 100
+    assert bench.run("plan", "shop").code == 0
+
+
+def test_two_of_three_primaries_killed_at_once_come_back(bench: Bench) -> None:
+    way = up(bench, "redis-7.0", "cluster", persistence=KEPT, timeout="5s")
+    shards = shards_of(bench)
+    pids = bench.pids()
+    with Writers(way, [shards[2]["primary"], *shards[2]["replicas"]], shards[2]["slots"], wait=1) as writers:
+        time.sleep(0.5)
+        for shard in shards[:2]:
+            os.kill(pids[shard["primary"]], signal.SIGKILL)
+        await_health(bench, 60)
+    assert writers.lost() == 0
+
+
+def test_a_whole_zone_killed_at_once_is_survived_and_primaries_go_home(bench: Bench) -> None:
+    way = up(bench, "valkey-9.1", "cluster")
+    zone = {node["name"]: node["zone"] for node in bench.status("shop")["nodes"]}
+    shards = shards_of(bench)
+    gone = [name for name in zone if zone[name] == zone[shards[0]["primary"]]]
+    pids = bench.pids()
+    with Writers(way, [shards[0]["primary"], *shards[0]["replicas"]], shards[0]["slots"], wait=1) as writers:
+        time.sleep(0.5)
+        for name in gone:
+            os.kill(pids[name], signal.SIGKILL)
+        await_health(bench, 40)
+    assert writers.lost() == 0
+
+    def spread() -> bool:
+        zones = [zone[shard["primary"]] for shard in shards_of(bench)]
+        return len(zones) == 3 and len(set(zones)) > 1 and max(zones.count(each) for each in zones) < 2
+
+    until(spread, bound_s=40)
+
+
+def test_a_killed_supervisor_disturbs_nobody_and_the_next_one_guards_on(bench: Bench) -> None:
+    way = up(bench, "valkey-9.1", "cluster")
+    shard = shards_of(bench)[0]
+    before = bench.pids()
+    holder = int((bench.state / "supervisor" / "lock").read_text())
+    with Writers(way, [shard["primary"], *shard["replicas"]], shard["slots"]) as writers:
+        time.sleep(0.5)
+        os.kill(holder, signal.SIGKILL)
+        time.sleep(1.0)
+        assert bench.run("up", "shop").code == 0  # starts the next supervisor, which adopts
+    assert bench.pids() == before
+    assert writers.longest_gap_s < 1.0
+    time.sleep(1.5)
+    os.kill(before[shard["primary"]], signal.SIGKILL)
+    until(lambda: any(way.roles()[name] == "master" for name in shard["replicas"]), bound_s=HANG_S)
+    await_health(bench, 30)
+
+
+def test_a_cache_that_was_taken_down_stays_down(bench: Bench) -> None:
+    up(bench, "valkey-9.1", "replicated")
+    bench.run("down", "shop", check=True)
+    time.sleep(1.5)
+    assert bench.pids() == {}
+
+
+def test_without_persistence_a_lone_primary_comes_back_empty_and_the_event_says_so(bench: Bench) -> None:
+    way = up(
+        bench, "valkey-9.1", "standalone", replicas=0, persistence="persistence: {rdb: {enabled: false}}\n"
+    )
+    (name,) = way.members
+    way.node(name).set("a", "1")
+    os.kill(bench.pids()[name], signal.SIGKILL)
+    await_health(bench, 20)
+    (lost,) = events(bench, "lost")
+    assert lost["node"] == name
+    assert way.node(name).get("a") is None

@@ -1,0 +1,75 @@
+"""Every command's help is whole: a sentence, what each parameter means, an example that would parse."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from typing import Any
+
+import pytest
+import typer.main
+
+from holdfast.cli.app import app
+from holdfast.cli.exit import ExitCode
+from holdfast.cli.main import COMMAND_MODULES
+from holdfast.cli.pages import EXIT_MEANINGS, Page, pages
+
+
+def command_tree() -> Any:
+    for module in COMMAND_MODULES:
+        importlib.import_module(module)
+    return typer.main.get_command(app)
+
+
+def leaves(command: Any, path: tuple[str, ...] = ("holdfast",)) -> list[tuple[tuple[str, ...], Any]]:
+    """Every command that does something, hidden ones too."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        return [(path, command)]
+    return [leaf for name, sub in below.items() for leaf in leaves(sub, (*path, name))]
+
+
+LEAVES = leaves(command_tree())
+NAMES = [" ".join(path) for path, _ in LEAVES]
+
+
+def page_of(path: tuple[str, ...], command: Any) -> Page:
+    return next(pages(command, path))
+
+
+def test_there_are_commands() -> None:
+    assert {"holdfast doctor", "holdfast uninstall", "holdfast docs cli"} <= set(NAMES)
+
+
+@pytest.mark.parametrize(("path", "command"), LEAVES, ids=NAMES)
+def test_each_command_has_a_sentence_and_an_example_of_itself(path: tuple[str, ...], command: Any) -> None:
+    page = page_of(path, command)
+    assert page.summary.endswith("."), f"{page.name}: the docstring begins with a sentence"
+    own = [line for line in page.examples if page.name in line]
+    assert own, (
+        f"{page.name}: no example; end the docstring with '\\b', 'Examples:' and lines '{page.name} ...'"
+    )
+
+
+@pytest.mark.parametrize(("path", "command"), LEAVES, ids=NAMES)
+def test_each_parameter_says_what_it_is(path: tuple[str, ...], command: Any) -> None:
+    page = page_of(path, command)
+    silent = [entry.spelt for entry in (*page.arguments, *page.options) if not entry.help]
+    assert not silent, f"{page.name}: no help for {silent}"
+
+
+@pytest.mark.parametrize(("path", "command"), LEAVES, ids=NAMES)
+def test_each_example_names_options_that_are_there(path: tuple[str, ...], command: Any) -> None:
+    page = page_of(path, command)
+    known = {name for found in command.params for name in (*found.opts, *found.secondary_opts)} | {"--help"}
+    for line in page.examples:
+        if page.name not in line:
+            continue
+        mine = re.split(r" -- |[|)>]", line.partition(page.name)[2])[0]
+        used = {word.partition("=")[0] for word in shlex.split(mine, comments=True) if word.startswith("-")}
+        assert used <= known, f"{line!r} uses {used - known}"
+
+
+def test_every_exit_code_is_explained() -> None:
+    assert set(EXIT_MEANINGS) == set(ExitCode)
