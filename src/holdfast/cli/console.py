@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-PIPE_WIDTH = 180
+# Lines in a pipe are read by grep: none is broken, however long a path in it is.
+PIPE_WIDTH = 2000
 _debug = False
 
 
@@ -39,7 +40,7 @@ def err(text: str) -> None:
 
 
 def stdout() -> Console:
-    """The rich console on stdout; wide enough for whole tables where there is no terminal."""
+    """The rich console on stdout; unbroken lines and whole tables where there is no terminal."""
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
