@@ -8,7 +8,7 @@ LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
 SOURCES := setup.py pyproject.toml $(wildcard src/holdfast/codec/*.py src/holdfast/codec/*.pxd)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: up intro down install engines dev test test-long check bench docs clean help
+.PHONY: up intro down install engines dev test test-long check peers bench lock docs clean help
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -63,8 +63,21 @@ check: dev ## Lint, types and the house's arrows.
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-bench: dev ## Measure; results in benchmarks/RESULTS.md.
+$(VENV)/.peers-installed: $(VENV)/.dev-installed requirements/bench.txt
+	@$(PIP) install --require-hashes -r requirements/bench.txt
+	@touch $@
+
+peers: $(VENV)/.peers-installed
+
+bench: dev peers ## Measure; results in benchmarks/RESULTS.md.
 	@$(BIN)/python -m benchmarks
+
+lock: ## Lock what pyproject.toml and requirements/*.in name, with hashes and without any registry's address.
+	@$(PYTHON) -m venv build/lock && build/lock/bin/pip --quiet --disable-pip-version-check install pip-tools
+	@cd requirements && for set in build run dev bench; do \
+	  if [ $$set = run ]; then from="--extra run ../pyproject.toml"; else from=$$set.in; fi; \
+	  ../build/lock/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	    --strip-extras --allow-unsafe --no-header -o $$set.txt $$from; done
 
 docs: install ## Generate docs/cli.md and the man pages from the commands' own help.
 	@$(BIN)/holdfast docs cli --output docs/cli.md
