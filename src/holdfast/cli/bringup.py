@@ -219,23 +219,34 @@ def _tell(story: Story, told: Told) -> None:
 
 
 class _StopBetweenSteps:
-    """The first Ctrl-C ends the work after the step that is being done; the second ends it at once."""
+    """The first Ctrl-C ends the work after the step that is being done; the second ends it at once.
+
+    At once means: the step is cancelled and unwinds, closing its connections; raising in the midst of the event loop
+    would leave them to the interpreter's end. A third Ctrl-C does raise, in case the unwinding hangs.
+    """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._asked = 0
         self._before: Any = None
+        self._loop = asyncio.get_running_loop()
+        self._work = asyncio.current_task()
 
     def __enter__(self) -> None:
         self._before = signal.signal(signal.SIGINT, self._on_signal)
 
-    def __exit__(self, *failure: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
         signal.signal(signal.SIGINT, self._before)
+        if self._asked and kind is asyncio.CancelledError:
+            raise KeyboardInterrupt
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        self._asked += 1
+        if self._asked == 1:
+            err("holdfast: stopping after this step (Ctrl-C again: at once)")
+        elif self._asked == 2 and self._work is not None:
+            self._loop.call_soon_threadsafe(self._work.cancel)
+        else:
             raise KeyboardInterrupt
-        self._asked = True
-        err("holdfast: stopping after this step (Ctrl-C again: at once)")
 
     def stop_if_asked(self) -> None:
         """Raises: KeyboardInterrupt."""
