@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast.spec.advice import RULES
 from holdfast.spec.cache import Spec
+from holdfast.spec.meaning import meanings
 from holdfast.spec.model import Model
 from holdfast.spec.wording import choices_of, inner_model
 
@@ -36,7 +37,7 @@ def _tables(model: type[Model], path: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         key = field.alias or name
         below, is_map = inner_model(field.annotation)
-        meaning = " ".join((field.description or "").split())
+        meaning = meanings(model).get(name, "")
         choices = choices_of(field.annotation)
         if choices is not None:
             meaning += f" One of: {_choices(choices)}."

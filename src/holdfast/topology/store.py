@@ -18,7 +18,7 @@ from holdfast.engine.acl import SUPERVISOR_USER
 from holdfast.engine.connection import Credentials, TlsTrust
 from holdfast.errors import HoldfastError
 from holdfast.spec.fault import SpecInvalid
-from holdfast.spec.load import LoadedSpec, SpecSource, load_spec
+from holdfast.spec.load import LoadedSpec, load_document
 from holdfast.state import StateFolder, only_one, private_folder, write_private
 from holdfast.topology.record import CacheRecord, RecordUnreadable
 
@@ -96,7 +96,7 @@ class CacheStore:
         """The spec last brought up. Raises: CacheUnknown, RecordUnreadable."""
         path = self.folder / "spec.json"
         try:
-            return load_spec([SpecSource(str(path), path.read_bytes())])
+            return load_document(str(path), path.read_bytes())
         except FileNotFoundError:
             raise CacheUnknown(self.name, self._state.cache_names(), str(self._state.path)) from None
         except (OSError, SpecInvalid) as failed:
