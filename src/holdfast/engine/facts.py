@@ -21,8 +21,8 @@ class TlsFiles:
 
 
 @dataclass(frozen=True)
-class NodeFacts:
-    """Where one data node lives and whom it follows."""
+class ServerFacts:
+    """Where one server process lives, whatever it serves."""
 
     cache: str
     node: str
@@ -33,7 +33,21 @@ class NodeFacts:
     port: int
     """For clients: the TLS port where `tls` is given, the plaintext port otherwise."""
     folder: str
-    """The node's own folder, absolute: configuration, users, log and data."""
+    """The server's own folder, absolute: configuration, users, log and data."""
+
+    @property
+    def acl_path(self) -> str:
+        return f"{self.folder}/users.acl"
+
+    @property
+    def log_path(self) -> str:
+        return f"{self.folder}/server.log"
+
+
+@dataclass(frozen=True)
+class NodeFacts(ServerFacts):
+    """Where one data node lives and whom it follows."""
+
     bus_port: int | None = None
     """Cluster bus; None means the engine's own rule, `port` + 10000."""
     socket: str | None = None
@@ -52,26 +66,11 @@ class NodeFacts:
     def secrets_path(self) -> str:
         return f"{self.folder}/secrets.conf"
 
-    @property
-    def acl_path(self) -> str:
-        return f"{self.folder}/users.acl"
-
-    @property
-    def log_path(self) -> str:
-        return f"{self.folder}/server.log"
-
 
 @dataclass(frozen=True)
-class SentinelFacts:
+class SentinelFacts(ServerFacts):
     """Where one Sentinel lives and which primary it starts to watch."""
 
-    cache: str
-    node: str
-    zone: str
-    address: str
-    bind: tuple[str, ...]
-    port: int
-    folder: str
     primary: Address
     socket: str | None = None
     tls: TlsFiles | None = None
@@ -85,11 +84,3 @@ class SentinelFacts:
     @property
     def config_path(self) -> str:
         return f"{self.folder}/sentinel.conf"
-
-    @property
-    def acl_path(self) -> str:
-        return f"{self.folder}/users.acl"
-
-    @property
-    def log_path(self) -> str:
-        return f"{self.folder}/server.log"
