@@ -18,6 +18,7 @@ COMMAND_MODULES = (
     "holdfast.cli.cache",
     "holdfast.cli.application",
     "holdfast.cli.changes",
+    "holdfast.cli.bench",
     "holdfast.cli.supervisor",
     "holdfast.cli.doctor",
     "holdfast.cli.docs",
