@@ -6,6 +6,7 @@ Layout, version 1 (all 0700, files 0600):
     engines/                  engines that were fetched
     caches/NAME/              the controller's side of a cache: record, secrets, authority, profiles
     nodes/CACHE/NODE/         the machine's side of a node: files, data, log
+    jobs/KIND/NAME/           long work: journal, progress, events
     supervisor/               socket, lock and log of this machine's supervisor
     audit.log                 operator actions, append-only
 """

@@ -263,6 +263,11 @@ def _connection(endpoint: Endpoint, timeout_s: float) -> AbstractConnection:
     )
 
 
+def tls_context(trust: TlsTrust) -> ssl.SSLContext:
+    """What a client of our own making speaks TLS with; made once for each set of files."""
+    return _context(trust, _changed(trust))
+
+
 @lru_cache(maxsize=64)
 def _context(trust: TlsTrust, changed: tuple[int, ...]) -> ssl.SSLContext:
     """TLS that trusts the cache's own authority and nobody else, made once and shared.

@@ -1,0 +1,130 @@
+"""What becomes of a command of the source's stream that the target cannot run as it is. Pure.
+
+`judge` is asked for those commands only: all others pass as bytes, unread. Sources: how each command is propagated was
+seen in the streams of Redis 6.2 to 8.0 and Valkey 8.0 to 9.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+PASS_ALWAYS = frozenset({b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"SELECT"})
+_FIELD_TTL = frozenset(
+    {b"HEXPIRE", b"HPEXPIRE", b"HEXPIREAT", b"HPEXPIREAT", b"HPERSIST", b"HSETEX", b"HGETEX"}
+)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """It goes on as it came."""
+
+
+@dataclass(frozen=True)
+class Instead:
+    """Another command, not longer than it, goes on in its place."""
+
+    words: tuple[bytes, ...]
+    lost: str = ""
+    """What of its effect the other one does not have; empty for nothing."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Nothing of it can be carried."""
+
+    lost: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """It cannot be carried, and going on without it would make the target wrong without a word."""
+
+    why: str
+
+
+Verdict = Pass | Instead | Drop | Stop
+
+Payload = Callable[[bytes], tuple[bytes, str] | None]
+"""Translates a DUMP payload: the new one and what is lost, or None where the target cannot hold the value."""
+
+
+@dataclass(frozen=True)
+class TargetCommands:
+    """What the target understands."""
+
+    names: frozenset[bytes]
+    """Commands it lists, upper case."""
+    databases: int = 16
+    dropped_databases: frozenset[int] = frozenset()
+    """Databases that the operator has agreed to leave behind."""
+    payload: Payload | None = None
+    """How payloads of RESTORE are translated; None where both ends write the same."""
+
+    def walked_over(self) -> frozenset[bytes]:
+        """Names, as sources write them, of commands that need no look."""
+        looked_at = {b"SELECT", b"MULTI", b"EXEC"}
+        if self.payload is not None:
+            looked_at |= {b"RESTORE", b"RESTORE-ASKING"}
+        if self.dropped_databases:
+            looked_at |= {b"MOVE", b"COPY", b"SWAPDB", b"FLUSHALL"}
+        passing = (self.names | {b"PING", b"REPLCONF"}) - looked_at
+        return frozenset(form for name in passing for form in (name, name.lower(), name.capitalize()))
+
+
+def judge(words: list[bytes], target: TargetCommands) -> Verdict:
+    """What becomes of one command."""
+    name = words[0].upper()
+    if name in PASS_ALWAYS:
+        return Pass()
+    if name in {b"MOVE", b"COPY", b"SWAPDB"} and target.dropped_databases & _databases_named(name, words):
+        return Stop(f"{name.decode()} reaches a database that is left behind")
+    if name not in target.names:
+        if name == b"HSETEX" and b"HSET" in target.names:
+            return _hset(words)
+        reason = "field TTLs" if name in _FIELD_TTL else "the target has no such command"
+        return Drop(f"{_printable(name)}: {reason}")
+    if name in {b"RESTORE", b"RESTORE-ASKING"} and target.payload is not None:
+        return _restored(words, target.payload)
+    return Pass()
+
+
+def _hset(words: list[bytes]) -> Verdict:
+    """HSETEX without its TTL. Its conditions held at the source, or it would not be in the stream."""
+    upper = [word.upper() for word in words[2:]]
+    if b"FIELDS" not in upper:
+        return Drop("HSETEX: not understood")
+    at = 2 + upper.index(b"FIELDS")
+    return Instead((b"HSET", words[1], *words[at + 2 :]), "HSETEX: field TTLs")
+
+
+def _restored(words: list[bytes], payload: Payload) -> Verdict:
+    if len(words) < 4:
+        return Pass()
+    translated = payload(words[3])
+    if translated is None:
+        return Drop("RESTORE: the target cannot hold such a value")
+    made, lost = translated
+    if made == words[3]:
+        return Pass()
+    if len(made) > len(words[3]):
+        return Drop("RESTORE: the value is longer in the target's form, and offsets would part")
+    return Instead((*words[:3], made, *words[4:]), f"RESTORE: {lost}" if lost else "")
+
+
+def _databases_named(name: bytes, words: list[bytes]) -> set[int]:
+    if name == b"COPY":
+        upper = [word.upper() for word in words]
+        numbers = words[upper.index(b"DB") + 1 :][:1] if b"DB" in upper else []
+    else:
+        numbers = words[2:3] if name == b"MOVE" else words[1:3]
+    return {int(each) for each in numbers if each.isdigit()}
+
+
+def _printable(name: bytes) -> str:
+    return name.decode("ascii", "backslashreplace")[:60]
+
+
+def merged(losses: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    """Two accounts of what was lost, as one."""
+    return {name: losses.get(name, 0) + more.get(name, 0) for name in {**losses, **more}}
