@@ -200,7 +200,8 @@ class ServerProcess:
             finally:
                 os.close(log)
         except OSError as failed:
-            refusal = why_not_started(failed.strerror or str(failed), launch.command[0])
+            about = f"{failed.strerror or failed}" + (f": {failed.filename}" if failed.filename else "")
+            refusal = why_not_started(about, launch.command[0])
             raise NodeRefusedToStart(launch.node, refusal, str(launch.log_path)) from failed
         # A child that ended at once keeps its pid until it is reaped, so both lines are about this one.
         pidfd = os.pidfd_open(child.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 
 import pytest
@@ -44,7 +45,13 @@ def test_a_down_during_up_waits_for_nobody_and_breaks_nothing(bench: Bench) -> N
     up = bench.begin("up", str(path))
     assert up.stdout is not None
     assert "add node n1" in up.stdout.readline()
-    refusal(bench.run("down", str(path)), f"another command (pid {up.pid}) is changing the cache shop")
+    record = bench.state / "caches" / "shop" / "record.json"
+    until(record.exists, every_s=0.002)
+    up.send_signal(signal.SIGSTOP)  # so that it is not through before the other has begun
+    try:
+        refusal(bench.run("down", str(path)), f"another command (pid {up.pid}) is changing the cache shop")
+    finally:
+        up.send_signal(signal.SIGCONT)
     assert ended(up).code == 0
     healthy(bench)
 
