@@ -1,0 +1,105 @@
+"""Looks at keys on both sides and says of each what differs: bytes first, decoded values or pieces where bytes do not tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from holdfast.compare.content import decoded_difference
+from holdfast.compare.judge import FOOTER_BYTES, Difference, Kind, Look, Tolerance, Verdict, judge
+from holdfast.compare.pieces import Both, differ_in_pieces
+from holdfast.compare.report import Report
+from holdfast.compare.settle import Glance
+from holdfast.compare.side import Side, Unread
+
+_NOT_READ = Difference(Kind.VALUE, "one side could not be read just then")
+
+
+@dataclass
+class Checker:
+    """Both sides and what counts as the same."""
+
+    first: Side
+    second: Side
+    tolerance: Tolerance
+    databases: Mapping[int, int]
+    """Database of the first side -> that of the second."""
+    report: Report
+
+    async def batch(self, database: int, keys: Sequence[bytes]) -> list[bytes]:
+        """Compare those keys; the ones that are not the same at this moment come back."""
+        ours, theirs = await asyncio.gather(
+            self.first.look(database, keys), self.second.look(self.databases[database], keys)
+        )
+        report = self.report
+        same = read = 0
+        differ: list[bytes] = []
+        for key, one, other in zip(keys, ours, theirs, strict=True):
+            if type(one) is Unread or type(other) is Unread:
+                differ.append(key)
+                continue
+            assert type(one) is Look
+            assert type(other) is Look
+            dump, other_dump = one.dump, other.dump
+            # What nearly every key comes down to, without a further call: the same bytes and the same end.
+            if (
+                dump is not None
+                and other_dump is not None
+                and one.expires_ms == other.expires_ms
+                and dump[:-FOOTER_BYTES] == other_dump[:-FOOTER_BYTES]
+            ):
+                same += 1
+                read += len(dump)
+                continue
+            if await self._difference(database, key, one, other) is None:
+                same += 1
+            else:
+                differ.append(key)
+            read += len(dump or b"")
+        report.same += same
+        report.bytes_read += read
+        return differ
+
+    async def missing(self, database: int, keys: Sequence[bytes]) -> list[bytes]:
+        """Those of the second side's keys that the first side does not have at this moment."""
+        looks = await self.first.there(database, keys)
+        return [key for key, there in zip(keys, looks, strict=True) if there is not True]
+
+    async def glance(self, database: int, key: bytes) -> Glance:
+        """One look at a suspect: the second side after the first, so that what was just written may have arrived."""
+        (one,) = await self.first.look(database, [key])
+        (other,) = await self.second.look(self.databases[database], [key])
+        if isinstance(one, Unread) or isinstance(other, Unread):
+            for side, look in ((self.first, one), (self.second, other)):
+                if isinstance(look, Unread):
+                    await side.read_map()
+            # Not the same twice, so that a server which is away for a while is not taken for data that differs.
+            words = repr((one, other)).encode()
+            return Glance(_NOT_READ, blake2b(words, digest_size=12).digest(), b"unread")
+        apart = await self._difference(database, key, one, other)
+        return Glance(apart, self._digest(self.first, one, apart), self._digest(self.second, other, apart))
+
+    async def _difference(self, database: int, key: bytes, one: Look, other: Look) -> Difference | None:
+        verdict, apart = judge(one, other, self.tolerance)
+        if verdict is not Verdict.UNDECIDED:
+            return apart
+        if one.dump is not None and other.dump is not None:
+            decided = decoded_difference(one.dump, other.dump, self.tolerance)
+            if decided.known:
+                self.report.decoded += decided.difference is None
+                return decided.difference
+        else:
+            self.report.in_pieces += 1
+        both = Both(self.first, self.second, key, database, self.databases[database], self.tolerance)
+        return await differ_in_pieces(both)
+
+    def _digest(self, side: Side, look: Look, apart: Difference | None) -> bytes:
+        """Changes when the value does. A TTL counts only where the engine tells it exactly; a big value by what it takes."""
+        if not look.there:
+            return b"absent"
+        body = look.body
+        ends = look.expires_ms if side.tells_absolute_ttl else look.expires_ms is not None
+        rest = (ends, "" if body is not None else (look.size_bytes, apart))
+        return blake2b((body or b"") + repr(rest).encode(), digest_size=12).digest()

@@ -1,0 +1,382 @@
+"""One of the two keyspaces, connected: lists its keys and shows what it has of given keys, shard by shard, in pipelines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Self
+
+from holdfast.codec.crc import key_slot
+from holdfast.compare.judge import ABSENT, Look
+from holdfast.engine.connection import CommandRefused, Endpoint, NodeDenied, NodeGone, NodeSilent
+from holdfast.engine.pipeline import Pipeline, Raw, Word, pack, refusal
+from holdfast.errors import HoldfastError
+from holdfast.topology.observe import read_info
+from holdfast.topology.shards import Keyspace, Shard, discover
+
+GROUP_BYTES = 4 << 20
+"""Of values that are asked for at once from one side."""
+PASSING = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY")
+"""Errors that say: ask again in a moment, perhaps somewhere else."""
+
+
+class ReadFrom(StrEnum):
+    """Whom a side is read from."""
+
+    PRIMARY = "primary"
+    REPLICA = "replica"
+    """A replica of each shard that has one in sync; spares the primary, and lags it."""
+
+
+@dataclass(eq=False)
+class SideLost(HoldfastError):
+    """A server of one side stayed away for longer than the bound."""
+
+    address: str
+    waited_s: float
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.address} could not be read for {self.waited_s:g} s ({self.why}); what was compared is kept: "
+            "run the same comparison again to go on"
+        )
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A key that could not be looked at just now, and the engine's words."""
+
+    words: str
+
+
+@dataclass
+class Node:
+    """A server of the side and the connection to it."""
+
+    pipe: Pipeline
+    run_id: str
+
+
+@dataclass
+class Side:
+    """A connected keyspace."""
+
+    keyspace: Keyspace
+    read_from: ReadFrom = ReadFrom.PRIMARY
+    timeout_s: float = 30.0
+    patience_s: float = 60.0
+    """How long a server may be away before the comparison stops."""
+    big_bytes: int = 1 << 20
+    """Values that the engine reckons larger are never asked for whole."""
+    knows_sizes: bool = True
+    """Whether the user may ask MEMORY USAGE."""
+    _nodes: dict[int, Node] = field(default_factory=dict)
+    _owners: list[int] = field(default_factory=list)
+    _mending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _generation: int = 0
+
+    @classmethod
+    async def open(
+        cls,
+        seeds: Sequence[Endpoint],
+        *,
+        read_from: ReadFrom = ReadFrom.PRIMARY,
+        timeout_s: float = 30.0,
+        patience_s: float = 60.0,
+    ) -> Self:
+        """Find the keyspace's shards and connect to each. Raises: NodeGone, NodeSilent, NodeDenied, NotOneKeyspace."""
+        side = cls(await discover(seeds), read_from, timeout_s, patience_s)
+        try:
+            await side._connect()
+        except BaseException:
+            side.close()
+            raise
+        return side
+
+    async def _connect(self) -> None:
+        for index, shard in enumerate(self.keyspace.shards):
+            self._nodes[index] = await self._node(shard)
+        self._owners = self.keyspace.owners()
+        probe = self._nodes[0].pipe
+        (said,) = await probe.ask_all([("MEMORY", "USAGE", "holdfast:no-such-key")])
+        self.knows_sizes = not refusal(said).startswith(("NOPERM", "ERR unknown"))
+
+    async def _node(self, shard: Shard) -> Node:
+        wanted = shard.primary
+        if self.read_from is ReadFrom.REPLICA and shard.replicas:
+            wanted = shard.replicas[0]
+        pipe = await Pipeline.connect(wanted, timeout_s=self.timeout_s, name="holdfast-compare")
+        try:
+            if self.keyspace.cluster and wanted is not shard.primary:
+                await pipe.ask("READONLY")
+            info = read_info((await pipe.ask("INFO")).decode(errors="replace"))
+        except BaseException:
+            pipe.close()
+            raise
+        return Node(pipe, info.get("run_id", ""))
+
+    def close(self) -> None:
+        """Close every connection."""
+        for node in self._nodes.values():
+            node.pipe.close()
+        self._nodes.clear()
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        return self.keyspace.shards
+
+    @property
+    def tells_absolute_ttl(self) -> bool:
+        """Whether PEXPIRETIME exists (Redis 7.0; every Valkey)."""
+        return self.keyspace.version >= (7, 0, 0)
+
+    @property
+    def tells_field_ttl(self) -> bool:
+        """Whether fields of hashes can have a TTL (Redis 7.4, Valkey 9.0)."""
+        return self.keyspace.version >= ((9, 0, 0) if self.keyspace.engine == "valkey" else (7, 4, 0))
+
+    def owner(self, key: bytes) -> int:
+        """The index of the shard that holds `key`."""
+        return self.owner_of_slot(key_slot(key)) if self.keyspace.cluster else 0
+
+    def owner_of_slot(self, slot: int) -> int:
+        """The index of the shard that holds the slot; the first where the map has a hole."""
+        return max(0, self._owners[slot])
+
+    def node(self, shard: int) -> Node:
+        """The server that the shard is read from."""
+        return self._nodes[shard]
+
+    def node_of(self, key: bytes) -> Node:
+        """The server that `key` is read from. Shards change places when slots move: nodes are held on to, not numbers."""
+        return self._nodes[self.owner(key)]
+
+    def known(self, run_id: str) -> Node | None:
+        """The server of that run, while it is one of those that are read."""
+        return next((node for node in self._nodes.values() if node.run_id == run_id and run_id), None)
+
+    async def databases(self) -> tuple[int, ...]:
+        """Those that have keys."""
+        found: set[int] = set()
+        for node in self._nodes.values():
+            info = read_info((await node.pipe.ask("INFO", "keyspace")).decode())
+            found |= {int(name[2:]) for name in info if name.startswith("db") and name[2:].isdigit()}
+        return tuple(sorted(found))
+
+    async def key_count(self) -> int:
+        """Keys in all databases of all shards, as the servers reckon."""
+        total = 0
+        for node in self._nodes.values():
+            info = read_info((await node.pipe.ask("INFO", "keyspace")).decode())
+            for name, value in info.items():
+                if name.startswith("db"):
+                    total += sum(int(part[5:]) for part in value.split(",") if part.startswith("keys="))
+        return total
+
+    async def scan(self, node: Node, database: int, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """One step of SCAN on a server: the next cursor, 0 at the end, and keys."""
+        (reply,) = await self.raw(node, database, pack("SCAN", cursor, "COUNT", count), 1)
+        if said := refusal(reply):
+            raise CommandRefused(str(node.pipe.endpoint), "SCAN", said)
+        return int(reply[0]), reply[1]
+
+    async def keys_in_slot(self, slot: int) -> list[bytes]:
+        """All keys of one slot of a cluster."""
+        pipe = self._nodes[self.owner_of_slot(slot)].pipe
+        count = await pipe.ask("CLUSTER", "COUNTKEYSINSLOT", slot)
+        found: list[bytes] = await pipe.ask("CLUSTER", "GETKEYSINSLOT", slot, count) if count else []
+        return found
+
+    async def raw(self, node: Node, database: int, packed: bytes, count: int) -> list[Raw]:
+        """Commands to one server in one database; their replies."""
+        pipe = node.pipe
+        if self.keyspace.cluster and database == 0:
+            return await pipe.send(packed, count)
+        first, *replies = await pipe.send(pack("SELECT", database) + packed, count + 1)
+        if said := refusal(first):
+            raise CommandRefused(str(pipe.endpoint), f"SELECT {database}", said)
+        return replies
+
+    async def ask(self, database: int, key: bytes, *words: Word) -> Raw:
+        """One command about one key, sent to its owner; redirections are followed once the map is read again.
+
+        Raises: CommandRefused; NodeGone and NodeSilent after the side's patience.
+        """
+        (reply,) = await self.ask_all(database, key, [words])
+        if said := refusal(reply):
+            raise CommandRefused(str(self.node_of(key).pipe.endpoint), str(words[0]), said)
+        return reply
+
+    async def ask_all(self, database: int, key: bytes, commands: Sequence[Sequence[Word]]) -> list[Raw]:
+        """Several commands about one key; refusals among the replies as values, but for passing ones, which are waited out."""
+        packed = b"".join(pack(*words) for words in commands)
+        end = time.monotonic() + self.patience_s
+        while True:
+            replies = await self.raw(self.node_of(key), database, packed, len(commands))
+            passing = next((said for each in replies if (said := refusal(each)).startswith(PASSING)), "")
+            if not passing:
+                return replies
+            if time.monotonic() > end:
+                raise SideLost(str(self.node_of(key).pipe.endpoint), self.patience_s, passing)
+            await asyncio.sleep(0.05)
+            await self.read_map()
+
+    async def look(self, database: int, keys: Sequence[bytes]) -> list[Look | Unread]:
+        """What the side has of each key, in their order, with the values that are not too big.
+
+        Raises: NodeGone, NodeSilent; CommandRefused or NodeDenied when the user may not read.
+        """
+        if not self.keyspace.cluster:
+            return await self._look(self._nodes[0], database, keys)
+        by_owner: dict[int, list[int]] = {}
+        for place, key in enumerate(keys):
+            by_owner.setdefault(self.owner(key), []).append(place)
+        found = await asyncio.gather(
+            *(
+                self._look(self._nodes[shard], database, [keys[place] for place in places])
+                for shard, places in by_owner.items()
+            )
+        )
+        looks: list[Look | Unread] = [ABSENT] * len(keys)
+        for places, each in zip(by_owner.values(), found, strict=True):
+            for place, look in zip(places, each, strict=True):
+                looks[place] = look
+        return looks
+
+    async def there(self, database: int, keys: Sequence[bytes]) -> list[bool | Unread]:
+        """Whether the side has each key. Raises: as `look`."""
+        by_owner: dict[int, list[int]] = {}
+        for place, key in enumerate(keys):
+            by_owner.setdefault(self.owner(key), []).append(place)
+        found: list[bool | Unread] = [False] * len(keys)
+        for node, places in [(self._nodes[shard], places) for shard, places in by_owner.items()]:
+            packed = b"".join(
+                b"*2\r\n$6\r\nEXISTS\r\n$%d\r\n%b\r\n" % (len(keys[at]), keys[at]) for at in places
+            )
+            replies = await self.raw(node, database, packed, len(places))
+            for place, reply in zip(places, replies, strict=True):
+                said = refusal(reply)
+                found[place] = self._unread(node, said) if said else reply == 1
+        return found
+
+    async def _look(self, node: Node, database: int, keys: Sequence[bytes]) -> list[Look | Unread]:
+        ends, margin_ms, sizes = await self._ends_and_sizes(node, database, keys)
+        big = self.big_bytes
+        wanted = [
+            place
+            for place, size in enumerate(sizes)
+            if type(size) is int and size <= big and type(ends[place]) is int and ends[place] != -2
+        ]
+        dumps: list[Raw] = [None] * len(keys)
+        for group in _groups(wanted, sizes):
+            packed = b"".join(
+                [b"*2\r\n$4\r\nDUMP\r\n$%d\r\n%b\r\n" % (len(keys[at]), keys[at]) for at in group]
+            )
+            for place, dump in zip(group, await self.raw(node, database, packed, len(group)), strict=True):
+                dumps[place] = dump
+        return [
+            Look(True, dump, end if end >= 0 else None, margin_ms, size)
+            if type(dump) is bytes
+            else self._other_look(node, end, size, dump, margin_ms)
+            for end, size, dump in zip(ends, sizes, dumps, strict=True)
+        ]
+
+    def _other_look(self, node: Node, end: Raw, size: Raw, dump: Raw, margin_ms: int) -> Look | Unread:
+        """What is to be said of a key whose value did not come: absent, too big, or not to be read now."""
+        if said := refusal(end) or refusal(size) or refusal(dump):
+            return self._unread(node, said)
+        if end == -2 or size is None or size <= self.big_bytes:
+            return ABSENT
+        return Look(True, None, end if end >= 0 else None, margin_ms, size)
+
+    async def _ends_and_sizes(
+        self, node: Node, database: int, keys: Sequence[bytes]
+    ) -> tuple[list[Raw], int, list[Raw]]:
+        """When each key ends (-1 never, -2 no key), how far off that may be, and what each takes."""
+        absolute = self.tells_absolute_ttl
+        form = (
+            b"*2\r\n$11\r\nPEXPIRETIME\r\n$%d\r\n%b\r\n" if absolute else b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%b\r\n"
+        )
+        if self.knows_sizes:
+            form += b"*3\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n$%d\r\n%b\r\n"
+            parts = [form % (size, key, size, key) for key in keys for size in (len(key),)]
+        else:
+            parts = [form % (len(key), key) for key in keys]
+        each = 2 if self.knows_sizes else 1
+        count = len(keys) * each
+        if absolute:
+            replies = await self.raw(node, database, b"".join(parts), count)
+            margin_ms = 0
+        else:
+            clock = pack("TIME")
+            began, *replies, ended = await self.raw(
+                node, database, clock + b"".join(parts) + clock, count + 2
+            )
+            early_ms, late_ms = _clock_ms(began), _clock_ms(ended)
+            margin_ms = late_ms - early_ms + 1
+            replies[::each] = [
+                left + early_ms if type(left) is int and left >= 0 else left for left in replies[::each]
+            ]
+        return replies[::each], margin_ms, replies[1::2] if self.knows_sizes else [0] * len(keys)
+
+    def _unread(self, node: Node, said: str) -> Unread:
+        if said.startswith(PASSING):
+            return Unread(said)
+        endpoint = node.pipe.endpoint
+        if said.startswith(("NOPERM", "NOAUTH")):
+            user = endpoint.credentials.user if endpoint.credentials else "default"
+            raise NodeDenied(str(endpoint), user, "a command that reads a key", said)
+        raise CommandRefused(str(endpoint), "a command that reads a key", said)
+
+    async def read_map(self) -> None:
+        """Ask again which shard owns what, and connect to servers that are new."""
+        async with self._mending:
+            found = await discover(self.keyspace.seeds)
+            kept = {str(node.pipe.endpoint): node for node in self._nodes.values() if node.pipe.usable}
+            nodes: dict[int, Node] = {}
+            for index, shard in enumerate(found.shards):
+                known = next((kept.pop(str(each)) for each in self._wanted(shard) if str(each) in kept), None)
+                nodes[index] = known or await self._node(shard)
+            for left in kept.values():
+                left.pipe.close()
+            self.keyspace, self._nodes, self._owners = found, nodes, found.owners()
+
+    def _wanted(self, shard: Shard) -> tuple[Endpoint, ...]:
+        return shard.replicas if self.read_from is ReadFrom.REPLICA and shard.replicas else (shard.primary,)
+
+    async def mend(self, broken: HoldfastError) -> None:
+        """After a lost connection: wait until every shard can be read again. Raises: SideLost after the side's patience."""
+        began = time.monotonic()
+        while True:
+            try:
+                await self.read_map()
+                return
+            except (NodeGone, NodeSilent, CommandRefused) as still:
+                waited_s = time.monotonic() - began
+                if waited_s > self.patience_s:
+                    address = str(self.keyspace.seeds[0])
+                    raise SideLost(address, self.patience_s, str(still)) from broken
+                await asyncio.sleep(min(1.0, 0.05 + waited_s / 4))
+
+
+def _groups(places: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+    """The places in runs whose values together take no more than a group may."""
+    if sum([sizes[place] for place in places]) <= GROUP_BYTES:
+        return [list(places)] if places else []
+    groups: list[list[int]] = []
+    room = 0
+    for place in places:
+        if not groups or sizes[place] > room:
+            groups.append([])
+            room = GROUP_BYTES
+        groups[-1].append(place)
+        room -= sizes[place]
+    return groups
+
+
+def _clock_ms(reply: Raw) -> int:
+    return int(reply[0]) * 1000 + int(reply[1]) // 1000
