@@ -10,7 +10,8 @@ from setuptools.command.build_py import build_py
 
 REQUIRED = os.environ.get("HOLDFAST_REQUIRE_COMPILED") == "1"
 # One source for both builds: a module of the codec that has a .pxd beside it is compiled.
-MODULES = sorted(Path("src/holdfast/codec").glob("*.pxd"))
+SOURCE = Path("src")
+MODULES = sorted(SOURCE.glob("holdfast/codec/**/*.pxd"))
 
 
 class WithExample(build_py):
@@ -54,10 +55,20 @@ def extensions() -> list[Extension]:
             raise
         return []
     return cythonize(
-        [Extension(f"holdfast.codec.{pxd.stem}", [str(pxd.with_suffix(".py"))]) for pxd in MODULES],
+        [
+            Extension(".".join(pxd.relative_to(SOURCE).with_suffix("").parts), [str(pxd.with_suffix(".py"))])
+            for pxd in MODULES
+        ],
         build_dir="build/cython",
+        include_path=[str(SOURCE)],
         language_level=3,
-        compiler_directives={"boundscheck": False, "wraparound": False, "cdivision": True},
+        compiler_directives={
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            # The .pxd alone gives types: an annotation says what a caller may pass, a .pxd how it is held.
+            "annotation_typing": False,
+        },
     )
 
 
