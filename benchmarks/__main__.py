@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...] [--quick] [--engine ENGINE ...]`: measure, and write it into RESULTS.md.
+"""`python -m benchmarks [NAME ...] [--quick] [--engine ENGINE ...] [--kills N]`: measure, and write it into RESULTS.md.
 
 Each section is written as soon as it is measured, so one that fails later costs nothing that was there. `--quick` runs
 small, to see that everything works: its figures mean nothing and go to build/bench instead.
@@ -7,13 +7,14 @@ small, to see that everything works: its figures mean nothing and go to build/be
 from __future__ import annotations
 
 import argparse
+import functools
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bring_up, reshard, status
+from benchmarks import bring_up, failover, quiet, reshard, status
 from benchmarks.results import Section, with_section
 from benchmarks.workshop import ROOT, TEST_STATE, engines_at_hand, fetch_engines
 from holdfast.engine.build import EngineBuild
@@ -23,10 +24,12 @@ BENCHMARKS: dict[str, Benchmark] = {
     bring_up.NAME: bring_up.run,
     reshard.NAME: reshard.run,
     status.NAME: status.run,
+    **{f"failover-{mode}": functools.partial(failover.run, mode=mode) for mode in failover.MODES},
+    quiet.NAME: quiet.run,
 }
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 QUICK_RESULTS = ROOT / "build" / "bench" / "RESULTS.quick.md"
-NEEDED = frozenset((*bring_up.ENGINES, *reshard.ENGINES))
+NEEDED = frozenset((*bring_up.ENGINES, *reshard.ENGINES, *failover.ENGINES))
 
 
 def main() -> int:
@@ -35,10 +38,19 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)}; all without one")
     parser.add_argument("--quick", action="store_true", help="small sizes, results to build/bench")
     parser.add_argument("--engine", action="append", default=[], help="only this engine; may be repeated")
+    parser.add_argument(
+        "--kills", type=int, metavar="N", help=f"of each failover row; {failover.KILLS} without it"
+    )
     given = parser.parse_args()
     unknown = [name for name in given.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    if given.kills is not None and given.kills < 1:
+        parser.error("--kills must be 1 or more")
+    benchmarks = {
+        name: functools.partial(each, kills=given.kills) if name.startswith("failover-") else each
+        for name, each in BENCHMARKS.items()
+    }
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that all is taken down
     at_hand = engines_at_hand() if TEST_STATE.exists() else {}
     if not at_hand.keys() >= NEEDED:
@@ -48,18 +60,24 @@ def main() -> int:
     failed = [
         name
         for name in given.names or BENCHMARKS
-        if not _measured(name, at_hand, given.engine, results, quick=given.quick)
+        if not _measured(name, benchmarks[name], at_hand, given.engine, results, quick=given.quick)
     ]
     print(f"Results: {results.relative_to(ROOT)}")
     return 1 if failed else 0
 
 
 def _measured(
-    name: str, at_hand: dict[str, EngineBuild], engines: Sequence[str], results: Path, *, quick: bool
+    name: str,
+    benchmark: Benchmark,
+    at_hand: dict[str, EngineBuild],
+    engines: Sequence[str],
+    results: Path,
+    *,
+    quick: bool,
 ) -> bool:
     print(f"{name}:", flush=True)
     try:
-        section = BENCHMARKS[name](at_hand, engines, quick=quick)
+        section = benchmark(at_hand, engines, quick=quick)
     except Exception:
         traceback.print_exc()
         print(f"{name} failed; its section of the results is as it was", file=sys.stderr)

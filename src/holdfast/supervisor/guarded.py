@@ -30,9 +30,9 @@ class GuardedNode:
     def state(self) -> ProcessState:
         return self._node.seen().state
 
-    def pulse(self, now_s: float) -> Pulse:
+    def pulse(self) -> Pulse:
         order = self._node.order
-        return Pulse(self._node.folder / SOCKET, order.probe_user, order.probe_password, now_s)
+        return Pulse(self._node.folder / SOCKET, order.probe_user, order.probe_password)
 
     async def restart(self) -> None:
         """Start it with the files it has."""

@@ -19,17 +19,13 @@ from holdfast.supervisor.doors import Doors, ids_by_name
 from holdfast.supervisor.events import Events
 from holdfast.supervisor.failover_rules import Voice
 from holdfast.supervisor.pulse import Pulse, is_halted
+from holdfast.supervisor.silence import BEAT_S, Silence
 from holdfast.supervisor.takeover import Taken, Takeover, await_known, take_over
 from holdfast.topology.hosts import WatchOrder
 from holdfast.topology.record import Kind
 from holdfast.topology.seen import ProcessState
 
-BEAT_S = 0.3
-SAMPLE_EVERY_BEATS = 4
-HALTED_BOUND_S = 1.0
-"""A process that is stopped (not slow: not running) for this long is taken for dead."""
-SILENT_LEAST_S = 2.0
-"""No node is killed for silence sooner than this, however short the node timeout."""
+SAMPLE_EVERY_S = 1.2
 RESTART_PAUSES_S = (0.0, 0.5, 2.0, 5.0, 15.0, 30.0)
 STEADY_AFTER_S = 60.0
 """A node that ran this long begins again at the first pause."""
@@ -58,14 +54,14 @@ class LocalNode(Protocol):
     @property
     def state(self) -> ProcessState: ...
 
-    def pulse(self, now_s: float) -> Pulse: ...
+    def pulse(self) -> Pulse: ...
 
 
 @dataclass
 class _Watched:
     node: LocalNode
     pulse: Pulse
-    halted_since_s: float | None = None
+    silence: Silence = field(default_factory=Silence)
     restarts: int = 0
     started_s: float = field(default_factory=time.monotonic)
 
@@ -79,23 +75,22 @@ class Guardian:
         self.order = order
         self._doors = doors
         self._events = events
-        now_s = time.monotonic()
-        self._nodes = {name: _Watched(node, node.pulse(now_s)) for name, node in nodes.items()}
+        self._nodes = {name: _Watched(node, node.pulse()) for name, node in nodes.items()}
         self._ids: dict[str, str] = {}
         self._offsets: dict[str, int] = {}
         self._followers: dict[str, tuple[str, ...]] = {}
         self._handling: set[asyncio.Task[None]] = set()
-        self._beating: asyncio.Task[None] | None = None
+        self._always: list[asyncio.Task[None]] = []
         self._homing: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Learn who is who, then start watching: a node that dies before it was ever seen could not be replaced."""
         await self._sample()
-        self._beating = asyncio.create_task(self._beat())
+        self._always = [asyncio.create_task(self._beat()), asyncio.create_task(self._keep_sampling())]
 
     async def end(self) -> None:
         """Stop watching; a failover that is under way is broken off, and the engine's own timeouts take over."""
-        for task in (self._beating, self._homing, *self._handling):
+        for task in (*self._always, self._homing, *self._handling):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -115,39 +110,33 @@ class Guardian:
     # What goes on all the time
 
     async def _beat(self) -> None:
-        beats = 0
+        last_s = time.monotonic()
         while True:
             await asyncio.sleep(BEAT_S)
             now_s = time.monotonic()
+            gap_s, last_s = now_s - last_s, now_s
             for name, watched in self._nodes.items():
-                if watched.node.state is not ProcessState.RUNNING:
-                    watched.pulse.last_life_s = now_s
+                if watched.node.state is not ProcessState.RUNNING or watched.pulse.beat():
+                    watched.silence.heard()
                     continue
-                silent_s = watched.pulse.beat(now_s)
-                if silent_s > 2 * BEAT_S:
-                    await self._judge_silence(name, watched, silent_s, now_s)
-                else:
-                    watched.halted_since_s = None
-            beats += 1
-            if beats % SAMPLE_EVERY_BEATS == 0 and not self._handling:
-                await self._sample()
+                watched.silence.missed(gap_s, halted=is_halted(watched.node.pid))
+                if cause := watched.silence.verdict(self.order.node_timeout_ms / 1000):
+                    await self._kill(name, watched, cause)
 
-    async def _judge_silence(self, name: str, watched: _Watched, silent_s: float, now_s: float) -> None:
-        """Kill what is dead without having ended: halted for a second, or mute for longer than the engine's own
-        timeout. Only then may another take its place: one that wakes would acknowledge writes it had buffered.
+    async def _kill(self, name: str, watched: _Watched, cause: str) -> None:
+        """End what is dead without having ended, for certain. Only then may another take its place: one that wakes
+        would acknowledge writes it had buffered.
         """
-        if is_halted(watched.node.pid):
-            watched.halted_since_s = watched.halted_since_s or now_s
-            if now_s - watched.halted_since_s < HALTED_BOUND_S:
-                return
-            cause = f"it was halted (SIGSTOP) for {now_s - watched.halted_since_s:.1f} s"
-        elif silent_s > max(SILENT_LEAST_S, self.order.node_timeout_ms / 1000):
-            cause = f"it was silent for {silent_s:.1f} s, longer than the node timeout"
-        else:
-            return
         self._events.add("killed", self.order.cache, name, {"why": cause, "pid": watched.node.pid})
         with contextlib.suppress(HoldfastError):
             await watched.node.kill()
+
+    async def _keep_sampling(self) -> None:
+        """In a task of its own: a node that does not answer holds it up, and must not hold up the beat."""
+        while True:
+            await asyncio.sleep(SAMPLE_EVERY_S)
+            if not self._handling:
+                await self._sample()
 
     async def _sample(self) -> None:
         """Remember ids and offsets: a dead node cannot be asked for them."""
@@ -271,7 +260,7 @@ class Guardian:
             except HoldfastError as refused:
                 self._events.add("not started", self.order.cache, name, {"why": str(refused)})
                 continue
-            watched.pulse = watched.node.pulse(time.monotonic())
+            watched.pulse = watched.node.pulse()
             self._events.add("restarted", self.order.cache, name, {"attempt": watched.restarts})
             return
 

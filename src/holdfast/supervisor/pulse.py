@@ -19,41 +19,37 @@ UNANSWERED_AT_MOST = 64
 
 
 class Pulse:
-    """One node's pulse. Times are the event loop's, in seconds."""
+    """One node's pulse."""
 
-    def __init__(self, socket_file: Path, user: str, password: str, now_s: float) -> None:
+    def __init__(self, socket_file: Path, user: str, password: str) -> None:
         self._file = socket_file
         self._login = _command("AUTH", user, password) if user else b""
         self._socket: socket.socket | None = None
         self._unanswered = 0
-        self.last_life_s = now_s
 
-    def beat(self, now_s: float) -> float:
-        """Look for the last answer, ask again; seconds since the last sign of life."""
-        if self._socket is None and not self._connect():
-            if (
-                not self._file.exists()
-            ):  # a sentinel has no such socket: it has no pulse to feel, which is no silence
-                self.last_life_s = now_s
-            return now_s - self.last_life_s
-        assert self._socket is not None
+    def beat(self) -> bool:
+        """Look for the last answer and ask again; whether there was a sign of life since the last beat.
+
+        A sentinel has no such socket: it has no pulse to feel, which is no silence.
+        """
+        if self._socket is None:
+            return not self._connect() and not self._file.exists()
         try:
-            if self._socket.recv(65536):
-                self.last_life_s = now_s
-                self._unanswered = 0
-            else:
-                self.close()  # it ended, or it threw us out: the next beat connects anew
-                return now_s - self.last_life_s
+            heard = self._socket.recv(65536)
         except BlockingIOError:
-            pass
+            heard = None
         except OSError:
-            self.close()
-            return now_s - self.last_life_s
+            heard = b""
+        if heard == b"":
+            self.close()  # it ended, or it threw us out: the next beat connects anew
+            return False
+        if heard:
+            self._unanswered = 0
         if self._unanswered < UNANSWERED_AT_MOST:
             with contextlib.suppress(OSError):
                 self._socket.send(PING)
                 self._unanswered += 1
-        return now_s - self.last_life_s
+        return bool(heard)
 
     def close(self) -> None:
         if self._socket is not None:
