@@ -145,11 +145,18 @@ class Writers:
         return lost
 
     def _read(self, key: str) -> list[str]:
+        said: dict[str, str] = {}
         for name in self._nodes:
-            with contextlib.suppress(redis.RedisError), self._way.node(name) as node:
-                if node.info("replication")["role"] == "master":
-                    return list(node.lrange(key, 0, -1))
-        raise AssertionError(f"no primary among {self._nodes} to read {key} from")
+            try:
+                with self._way.node(name) as node:
+                    said[name] = str(node.info("replication")["role"])
+                    if said[name] == "master":
+                        return list(node.lrange(key, 0, -1))
+            except redis.RedisError as failed:
+                said[name] = repr(failed)
+        raise AssertionError(
+            f"no primary to read {key} from: {said}\n{self._way.bench.run('events', self._way.cache).out}"
+        )
 
     def _write(self, key: str) -> None:
         account = self.accounts[key]
