@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 from holdfast.engine.acl import SENTINEL_USER
 from holdfast.engine.sentinel_config import failover_timeout_ms
@@ -30,6 +31,40 @@ async def watch(cache: LiveCache, step: WatchPrimary) -> None:
         await node.ask("SENTINEL", "SET", name, "auth-user", SENTINEL_USER, "auth-pass", password)
         for setting, value in settings.items():
             await node.ask("SENTINEL", "SET", name, setting, value)
+
+
+async def announce(cache: LiveCache, primary: str) -> None:
+    """Tell every sentinel, in the way they tell one another, that the primary is another one since now.
+
+    A hello with a newer configuration epoch: so they keep what they know, and tell the clients that listen to them
+    (`+switch-master`), which a sentinel that is only told to watch another server does not. One that does not take it
+    is told to watch.
+    """
+    told = {member.name: await _of_the_primary(cache, member.name) for member in cache.record.sentinels}
+    epoch = 1 + max((int(each.get("config-epoch", "0")) for each in told.values()), default=0)
+    address, port = cache.address(primary)
+    for member in cache.record.sentinels:
+        async with await cache.connect(member.name) as node:
+            if others := _pairs(await node.ask("SENTINEL", "SENTINELS", cache.record.name)):
+                sender = f"{others[0]['ip']},{others[0]['port']},{others[0]['runid']},{epoch}"
+                hello = f"{sender},{cache.record.name},{address},{port},{epoch}"
+                await node.ask_all([("PUBLISH", "__sentinel__:hello", hello)])
+            where = await node.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", cache.record.name)
+        if list(where or ()) != [address, str(port)]:
+            await watch(cache, WatchPrimary(member.name, primary))
+
+
+async def _of_the_primary(cache: LiveCache, sentinel: str) -> dict[str, str]:
+    async with await cache.connect(sentinel) as node:
+        return next(iter(_pairs([await node.ask("SENTINEL", "MASTER", cache.record.name)])), {})
+
+
+def _pairs(reply: Any) -> list[dict[str, str]]:
+    """What SENTINEL answers, as dictionaries: names and values in turn, or maps already."""
+    return [
+        dict(each) if isinstance(each, dict) else dict(zip(each[::2], each[1::2], strict=False))
+        for each in reply
+    ]
 
 
 async def tune(cache: LiveCache, step: TuneSentinel) -> None:

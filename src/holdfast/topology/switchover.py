@@ -6,14 +6,13 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from holdfast.engine.connection import CommandRefused
 from holdfast.errors import HoldfastError, WrongUsage
 from holdfast.spec.topology import Mode
 from holdfast.topology import apply_sentinel
+from holdfast.topology.handover import hand_over
 from holdfast.topology.live import LiveCache
 from holdfast.topology.seen import Role, SeenCache, SeenNode, SeenShard
 from holdfast.topology.settle import await_settled
-from holdfast.topology.steps import WatchPrimary
 
 SWITCH_BOUND_S = 10.0
 LOOK_EVERY_S = 0.005
@@ -87,8 +86,6 @@ async def switch_over(cache: LiveCache, shard: str = "", to: str = "") -> Switch
     mode = Mode(cache.record.mode)
     if mode is Mode.CLUSTER:
         by = await _in_cluster(cache, chosen.primary, heir)
-    elif mode is Mode.SENTINEL and cache.build.name == "valkey" and cache.build.version >= (9, 0, 0):
-        by = await _coordinated(cache, chosen.primary, heir)
     else:
         by = await _handed_over(cache, chosen, heir)
     took_ms = round((time.monotonic() - began_s) * 1000, 1)
@@ -106,39 +103,28 @@ async def _in_cluster(cache: LiveCache, old: SeenNode, heir: SeenNode) -> str:
     return "CLUSTER FAILOVER"
 
 
-async def _coordinated(cache: LiveCache, old: SeenNode, heir: SeenNode) -> str:
-    words = "no sentinel answered"
-    for member in cache.record.sentinels:
-        try:
-            async with await cache.connect(member.name) as node:
-                await node.ask("SENTINEL", "FAILOVER", cache.record.name, "COORDINATED")
-            break
-        except HoldfastError as refused:
-            words = str(refused)
-    else:
-        raise NotSwitched(old.name, heir.name, words)
-    await _until_primary(cache, old.name, "")
-    return "SENTINEL FAILOVER COORDINATED"
-
-
 async def _handed_over(cache: LiveCache, chosen: SeenShard, heir: SeenNode) -> str:
-    """FAILOVER TO: writes are paused until the replica has them all, then the two change places. Sentinels are told
-    at once, before they could take the change for a fault.
+    """Writes are held until the replica has them all, then the two change places. Sentinels are told at once, before
+    they could take the change for a fault.
     """
-    address, port = cache.address(heir.name)
-    async with await cache.connect(chosen.primary.name) as node:
+    address = cache.address(heir.name)
+    async with (
+        await cache.connect(chosen.primary.name) as old_node,
+        await cache.connect(heir.name) as heir_node,
+    ):
         try:
-            await node.ask("FAILOVER", "TO", address, port, "TIMEOUT", int(SWITCH_BOUND_S * 1000))
-        except CommandRefused as refused:
-            raise NotSwitched(chosen.primary.name, heir.name, refused.words) from refused
-    await _until_primary(cache, chosen.primary.name, heir.name)
-    for member in cache.record.sentinels:
-        await apply_sentinel.watch(cache, WatchPrimary(member.name, heir.name))
+            words = await hand_over(old_node, heir_node, address)
+        except HoldfastError as failed:
+            words = str(failed)
+    if words:
+        raise NotSwitched(chosen.primary.name, heir.name, words)
     for replica in chosen.replicas:
         if replica.name != heir.name:
             async with await cache.connect(replica.name) as node:
-                await node.ask("REPLICAOF", address, port)
-    return "FAILOVER TO"
+                await node.ask("REPLICAOF", *address)
+    await apply_sentinel.announce(cache, heir.name)
+    await _until_primary(cache, chosen.primary.name, heir.name)
+    return "held writes, equal offsets"
 
 
 async def _until_primary(cache: LiveCache, old: str, heir: str) -> None:
