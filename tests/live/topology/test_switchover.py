@@ -1,0 +1,97 @@
+"""A planned change of primary loses nothing, holds writes for a moment only, and clients of sentinels hear of it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from tests.live.conftest import Bench, need, until
+from tests.live.supervisor.ledger import Way, Writers
+from tests.live.topology.caches import record, spec_text
+
+PAUSE_BOUND_S = 2.0
+"""Catches a hang; what is measured is in RESULTS.md."""
+
+
+def up(bench: Bench, engine: str, mode: str) -> Way:
+    need(engine)
+    bench.run("up", str(bench.spec(spec_text(engine, mode))), check=True)
+    return Way(bench, "demo")
+
+
+@contextlib.contextmanager
+def listening(bench: Bench, way: Way) -> Iterator[list[str]]:
+    """What the first sentinel tells those who listen for a change of primary."""
+    sentinel = next(each for each in record(bench)["members"] if each["kind"] == "sentinel")
+    heard: list[str] = []
+    settings: dict[str, Any] = way.settings | {"socket_timeout": 30.0}
+    node: Any = redis.Redis(host=sentinel["address"], port=sentinel["port"], **settings)
+    channel = node.pubsub(ignore_subscribe_messages=True)
+    channel.subscribe("+switch-master")
+    channel.get_message(timeout=5)
+
+    def listen() -> None:
+        with contextlib.suppress(redis.RedisError, ValueError, AttributeError, OSError):  # closed at the end
+            heard.extend(message["data"] for message in channel.listen())
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield heard
+    finally:
+        channel.close()
+        node.close()
+        thread.join(5)
+
+
+@pytest.mark.parametrize(
+    ("engine", "mode"),
+    [
+        ("redis-7.0", "sentinel"),
+        ("valkey-9.1", "replicated"),
+        pytest.param("valkey-9.1", "sentinel", marks=pytest.mark.long),
+        pytest.param("valkey-8.0", "sentinel", marks=pytest.mark.long),
+        pytest.param("redis-7.0", "replicated", marks=pytest.mark.long),
+        pytest.param("redis-6.2", "replicated", marks=pytest.mark.long),
+    ],
+)
+def test_writes_go_on_at_the_new_primary_and_none_is_lost(bench: Bench, engine: str, mode: str) -> None:
+    way = up(bench, engine, mode)
+    with contextlib.ExitStack() as stack:
+        heard = stack.enter_context(listening(bench, way)) if mode == "sentinel" else []
+        (old,) = way.primaries()
+        writers = stack.enter_context(Writers(way, [old, *(n for n in way.members if n != old)], None))
+        until(lambda: writers.acknowledged > 50)
+        for _ in range(2):  # there, and on: a new old primary each time
+            done = bench.run("switchover", "demo", "--json", check=True).facts
+            assert way.primaries() == [done["to"]]
+            assert done["from"] != done["to"]
+            if mode == "sentinel":
+                host, port = way.members[done["to"]]
+                until(lambda h=host, p=port: any(each.endswith(f"{h} {p}") for each in heard))  # type: ignore[misc]
+        before = writers.acknowledged
+        until(lambda: writers.acknowledged > before + 50)
+        writers.stop()
+        assert writers.lost() == 0
+        assert writers.longest_gap_s < PAUSE_BOUND_S
+    assert bench.run("plan", "demo").code == 0
+
+
+def test_a_replica_that_cannot_catch_up_is_not_switched_to_and_the_old_primary_serves_on(
+    bench: Bench,
+) -> None:
+    way = up(bench, "valkey-9.1", "replicated")
+    (old,) = way.primaries()
+    heir = next(name for name in way.members if name != old)
+    with way.node(heir) as node:  # it answers, and its replication stands still
+        node.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]
+    refused = bench.run("switchover", "demo", "--to", heir)
+    assert refused.code != 0
+    assert "Traceback" not in refused.err
+    assert way.primaries() == [old]
+    with way.node(old) as node:
+        assert node.set("cart:1", "still served")
