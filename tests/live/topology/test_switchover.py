@@ -88,7 +88,7 @@ def test_a_replica_that_cannot_catch_up_is_not_switched_to_and_the_old_primary_s
     (old,) = way.primaries()
     heir = next(name for name in way.members if name != old)
     with way.node(heir) as node:  # it answers, and its replication stands still
-        node.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]
+        node.execute_command("REPLICAOF", "127.0.0.1", "1")
     refused = bench.run("switchover", "demo", "--to", heir)
     assert refused.code != 0
     assert "Traceback" not in refused.err
