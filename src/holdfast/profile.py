@@ -60,6 +60,10 @@ class NamespaceProfile:
     negative_ttl_s: int | None = None
     lease_ms: int | None = None
     compress_above_bytes: int | None = None
+    serve_stale_s: float | None = None
+    """How long past its end a value may be served while its loader fails or another process loads it."""
+    early_refresh: float | None = None
+    """How eagerly a value is loaded anew before it ends (the beta of XFetch); None: never."""
     shorter_ttls_s: Mapping[str, int] = field(default_factory=dict)
 
 

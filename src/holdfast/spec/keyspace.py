@@ -81,6 +81,12 @@ class PolicySpec(Model):
     """How long one loader may hold the others off while it fetches a missing value; without it, they all fetch."""
     compress_above_bytes: Bytes | None = Field(default=None, alias="compress_above", ge=64)
     """Size from which values are compressed; without it, never."""
+    serve_stale_s: Seconds | None = Field(default=None, alias="serve_stale", ge=1)
+    """How long past its end a value may still be served while its loader fails or another process loads it; without
+    it, never."""
+    early_refresh: float | None = Field(default=None, gt=0, le=10)
+    """How eagerly a value is loaded anew before it ends, by chance and the time its loader takes: 1 is usual, more is
+    earlier; without it, never."""
 
 
 class NamespaceSpec(Model):

@@ -85,6 +85,8 @@ def _namespaces(spec: Spec, service: str) -> Iterable[tuple[str, NamespaceProfil
                 negative_ttl_s=policy.negative_ttl_s,
                 lease_ms=policy.lease_ms,
                 compress_above_bytes=policy.compress_above_bytes,
+                serve_stale_s=policy.serve_stale_s,
+                early_refresh=policy.early_refresh,
                 shorter_ttls_s=dict(namespace.shorter_ttls),
             ),
         )

@@ -1,0 +1,312 @@
+"""The asyncio face: `AsyncCache` and its namespaces, with the names of the blocking one."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Any, Generic, Self, TypeVar, overload
+
+from holdfast.client.asyncio_edge import AsyncioEdge, TaskFlight
+from holdfast.client.calls import ReadFrom
+from holdfast.client.first_tier import FirstTier
+from holdfast.client.health import Health, health_of
+from holdfast.client.login import Credentials
+from holdfast.client.opening import Source, profile_of_url
+from holdfast.client.shared import OWN_WRITES, Namespaces, Settings, Shared
+from holdfast.client.verbs import Verbs, fields_of
+from holdfast.profile import Profile
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class AsyncNamespace(Generic[T]):
+    """One declared family of keys. Made by `Cache.namespace`; used in the loop of its cache.
+
+    Every method takes the key as its fields by keyword, or ready as its only positional argument (see `key`). Errors:
+    KeyInvalid and ValueRefused before anything is sent; CacheUnavailable when no node did it within `within_s` (default:
+    the profile's command timeout); CacheDenied when the cache refuses the user.
+    Values from the first tier are shared between callers: do not change them in place.
+    """
+
+    __slots__ = ("_build", "_edge", "_entries", "_owner", "_verbs")
+
+    def __init__(self, edge: AsyncioEdge, verbs: Verbs) -> None:
+        self._edge, self._verbs = edge, verbs
+        self._build = verbs.family.pattern.build
+        self._owner = verbs.values
+        # Where a namespace does not live in the first tier, this is always empty.
+        l1 = edge.shared.l1 if verbs.family.in_l1 else FirstTier(0, 0)
+        self._entries = l1.entries
+
+    @property
+    def name(self) -> str:
+        return self._verbs.family.name
+
+    def key(self, **fields: object) -> str:
+        """The key of these fields, ready to be used again. Raises: KeyInvalid."""
+        return self._build(fields)
+
+    async def get(
+        self,
+        key: str | None = None,
+        /,
+        *,
+        read: ReadFrom | None = None,
+        within_s: float | None = None,
+        **fields: object,
+    ) -> T | None:
+        """The value, or None where there is none.
+
+        Args: `read`, where to read from this time: primary, replica_preferred, replica or nearest. Said here, it also
+            passes the first tier by.
+        """
+        ready = self._build(fields) if key is None else key
+        if read is None:
+            try:
+                entry = self._entries[ready]
+                if (
+                    entry.owner is self._owner
+                    and (now := monotonic()) < entry.until
+                    and now < entry.trust.until
+                ):
+                    entry.hits += 1
+                    return entry.value  # type: ignore[no-any-return]
+            except KeyError:
+                pass
+        if key is not None:
+            self._verbs.key(key, fields)
+        return await self._edge.run(self._verbs.get(ready, read, within_s))  # type: ignore[no-any-return]
+
+    async def get_or_load(
+        self,
+        loader: Callable[..., T | Awaitable[T | None] | None],
+        key: str | None = None,
+        /,
+        *,
+        read: ReadFrom | None = None,
+        within_s: float | None = None,
+        **fields: object,
+    ) -> T | None:
+        """The value; where there is none, what `loader` returns for the key's fields (as text, by keyword), which is kept. A coroutine function is
+        awaited; a plain one runs in a thread, so that it may block.
+
+        At most one load runs per key and process, and per key in all where the namespace declares a lease. The cache's
+        own failures do not reach the caller: the loader is called then. What the loader raises does, unless an older
+        value may still be served. None from the loader means that there is no such thing.
+        """
+        ready = self._build(fields) if key is None else key
+        if read is None:
+            try:
+                entry = self._entries[ready]
+                if (
+                    entry.owner is self._owner
+                    and (now := monotonic()) < entry.until
+                    and now < entry.trust.until
+                ):
+                    entry.hits += 1
+                    return entry.value  # type: ignore[no-any-return]
+            except KeyError:
+                pass
+        self._verbs.key(ready, {})
+        return await self._edge.run(self._verbs.get_or_load(loader, ready, read, within_s, TaskFlight))  # type: ignore[no-any-return]
+
+    async def put(
+        self,
+        value: T,
+        key: str | None = None,
+        /,
+        *,
+        ttl_s: float | str | None = None,
+        within_s: float | None = None,
+        **fields: object,
+    ) -> None:
+        """Keep a value.
+
+        Args: `ttl_s`, seconds up to those declared, or the name of a shorter TTL that the spec declares.
+        """
+        ready = self._verbs.key(key, fields)
+        await self._edge.run(self._verbs.put(ready, value, ttl_s, within_s))
+
+    async def add(
+        self,
+        value: T,
+        key: str | None = None,
+        /,
+        *,
+        ttl_s: float | str | None = None,
+        within_s: float | None = None,
+        **fields: object,
+    ) -> bool:
+        """Keep a value where there is none. Returns: whether it was kept."""
+        ready = self._verbs.key(key, fields)
+        return bool(await self._edge.run(self._verbs.put(ready, value, ttl_s, within_s, "NX")))
+
+    async def delete(
+        self, key: str | None = None, /, *, within_s: float | None = None, **fields: object
+    ) -> bool:
+        """Remove a key. Returns: whether there was one."""
+        return bool(await self._edge.run(self._verbs.delete(self._verbs.key(key, fields), within_s)))
+
+    async def increment(
+        self,
+        key: str | None = None,
+        /,
+        *,
+        by: int = 1,
+        ttl_s: float | str | None = None,
+        within_s: float | None = None,
+        **fields: object,
+    ) -> int:
+        """Count up; the first count begins at 0 and gives the key its TTL. Returns: the number it is now."""
+        ready = self._verbs.key(key, fields)
+        return int(await self._edge.run(self._verbs.increment(ready, by, ttl_s, within_s)))
+
+    async def exists(
+        self,
+        key: str | None = None,
+        /,
+        *,
+        read: ReadFrom | None = None,
+        within_s: float | None = None,
+        **fields: object,
+    ) -> bool:
+        """Whether the cache has the key."""
+        return bool(await self._edge.run(self._verbs.exists(self._verbs.key(key, fields), read, within_s)))
+
+    async def ttl_s(
+        self, key: str | None = None, /, *, within_s: float | None = None, **fields: object
+    ) -> float | None:
+        """Seconds that the key has left, as its primary says; inf: no end; None: no such key."""
+        return await self._edge.run(self._verbs.ttl_s(self._verbs.key(key, fields), within_s))  # type: ignore[no-any-return]
+
+    async def get_many(
+        self, keys: Iterable[str], *, read: ReadFrom | None = None, within_s: float | None = None
+    ) -> dict[str, T]:
+        """The values of many ready keys, in few requests; keys that are not there are not in it."""
+        return await self._edge.run(self._verbs.get_many(keys, read, within_s))  # type: ignore[no-any-return]
+
+    async def put_many(
+        self, items: Mapping[str, T], *, ttl_s: float | str | None = None, within_s: float | None = None
+    ) -> None:
+        """Keep many values by ready keys, in pipelines. When it fails, some may have been kept."""
+        await self._edge.run(self._verbs.put_many(items, ttl_s, within_s))
+
+    async def delete_many(self, keys: Iterable[str], *, within_s: float | None = None) -> int:
+        """Remove many ready keys, in pipelines. Returns: how many there were."""
+        return int(await self._edge.run(self._verbs.delete_many(keys, within_s)))
+
+
+class AsyncCache:
+    """An application's cache: a first tier in this process, coherent, over the second on the servers.
+
+    Opening connects to nothing; the first call does, and binds it to the event loop that it is made in. Args: `url`, `valkey[s][+MODE]://[user[:password]@]host:port[,host:port...]`;
+    `namespaces`, by name, from `declare(...)` or the same words in a mapping; `credentials`, called for each new
+    connection, returns user and password. Raises: WrongUsage, NamespaceInvalid.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespaces: Namespaces | Mapping[str, Mapping[str, Any]],
+        settings: Settings | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        profile, password = profile_of_url(url, namespaces)
+        user = profile.user
+        self._begin(Source(profile, credentials or (lambda: (user, password))), settings)
+
+    @classmethod
+    def open(
+        cls,
+        profile: str | Path | Profile,
+        *,
+        settings: Settings | None = None,
+        credentials: Credentials | None = None,
+    ) -> Self:
+        """From a profile or its file, as `holdfast env CACHE SERVICE --profile FILE` writes it. A file that is written
+        anew is followed: where the cache is and who this service is there. Raises: ProfileInvalid, NamespaceInvalid."""
+        made = cls.__new__(cls)
+        made._begin(Source.of(profile, credentials), settings)
+        return made
+
+    def _begin(self, source: Source, settings: Settings | None) -> None:
+        self._edge = AsyncioEdge(source, settings or Settings())
+
+    @overload
+    def namespace(self, name: str) -> AsyncNamespace[Any]: ...
+    @overload
+    def namespace(self, name: str, kind: type[R], *, codec: str = ...) -> AsyncNamespace[R]: ...
+    @overload
+    def namespace(self, name: str, kind: None = ..., *, codec: str = ...) -> AsyncNamespace[Any]: ...
+    def namespace(self, name: str, kind: Any = None, *, codec: str = "json") -> AsyncNamespace[Any]:
+        """A declared namespace.
+
+        Args: `kind`, what values are made into: a pydantic model, a dataclass or a plain type; None: what JSON gives.
+            `codec`: json, msgpack or bytes.
+        Raises: NamespaceUnknown, NamespaceInvalid.
+        """
+        return AsyncNamespace(
+            self._edge, Verbs.of(self._edge.shared, name, kind, "bytes" if kind is bytes else codec)
+        )
+
+    def cached(
+        self, name: str, *, codec: str = "json"
+    ) -> Callable[[Callable[..., Awaitable[R]]], Callable[..., Awaitable[R]]]:
+        """Decorate a coroutine function whose parameters are the key's fields: it is called only when both tiers have no value.
+
+        Its annotated return type says what values are made into. The decorated function has `.namespace`, to delete
+        what has changed. Raises: NamespaceUnknown, NamespaceInvalid.
+        """
+
+        def decorate(function: Callable[..., Awaitable[R]]) -> Callable[..., Awaitable[R]]:
+            verbs = Verbs.of(self._edge.shared, name, None, codec)
+            taken, returned = fields_of(verbs, function)
+            kept: AsyncNamespace[Any] = self.namespace(name, returned, codec=codec)
+
+            @functools.wraps(function)
+            async def through_cache(*args: Any, **kwargs: Any) -> R:
+                fields = taken(*args, **kwargs)
+
+                async def load(**_: Any) -> Any:
+                    return await function(*args, **kwargs)
+
+                return await kept.get_or_load(load, verbs.key(None, fields))  # type: ignore[return-value]
+
+            through_cache.namespace = kept  # type: ignore[attr-defined]
+            return through_cache
+
+        return decorate
+
+    @contextlib.contextmanager
+    def own_writes(self) -> Iterator[None]:
+        """Within it, whoever runs here reads its own writes: a key that it wrote is read from a replica only once that
+        is known to have the write."""
+        outer = OWN_WRITES.set({})
+        try:
+            yield
+        finally:
+            OWN_WRITES.reset(outer)
+
+    def health(self) -> Health:
+        """What this process knows of the cache now; asks nobody."""
+        return health_of(self._edge.shared)
+
+    @property
+    def shared(self) -> Shared:
+        """What exporters of figures read."""
+        return self._edge.shared
+
+    async def close(self) -> None:
+        """End connections and the watcher; calls afterwards raise CacheClosed."""
+        await self._edge.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *told: object) -> None:
+        await self.close()

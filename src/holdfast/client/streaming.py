@@ -1,0 +1,287 @@
+"""The asyncio edge's connections: one per node, shared by all callers, one write per turn of the loop.
+
+Replies come in the order of the commands, so each waiting caller has a place in a queue. A caller that was cancelled or
+whose time is up leaves its place, and the reply that comes for it is thrown away there: replies are never mixed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from holdfast.client.errors import CacheError, NodeLost, NodeUnreached, ServerUnfit
+from holdfast.client.layout import Address
+from holdfast.client.login import READONLY, Login
+from holdfast.client.wire import INCOMPLETE, Push, ReplyError, reader
+
+TICK_S = 0.02
+"""How often deadlines are looked at: one timer per connection, none per call."""
+STALLED_AFTER_S = 1.0
+"""A reply that is later than its caller's deadline by this much: the connection is given up."""
+
+
+class Waiting:
+    """A caller's place in the queue."""
+
+    __slots__ = ("count", "future", "replies", "until")
+
+    def __init__(self, future: asyncio.Future[Any], count: int, until: float) -> None:
+        self.future, self.count, self.until = future, count, until
+        self.replies: list[Any] | None = None if count == 1 else []
+
+
+class StreamLink(asyncio.Protocol):
+    """One connection. `on_push` gets what the server says unasked, `on_end` is told once of its end."""
+
+    def __init__(
+        self,
+        address: str,
+        on_push: Callable[[Any], None] | None = None,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        self.address = address
+        self.open = False
+        self.waiting: deque[Waiting] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._reader = reader()
+        self._gets = self._reader.gets
+        self._out: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+        self._on_push, self._on_end = on_push, on_end
+        self._timer: asyncio.TimerHandle | None = None
+        self._room: list[asyncio.Future[None]] = []
+
+    def send(self, payload: bytes, count: int, until: float) -> asyncio.Future[Any]:
+        """Queue bytes that bring `count` replies; the future gets the reply, or the list of them.
+
+        It fails with NodeLost when the connection ends or `until` (monotonic) passes first.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if not self.open:
+            future.set_exception(NodeUnreached(self.address, "the connection has ended"))
+            return future
+        self.waiting.append(Waiting(future, count, until))
+        out = self._out
+        if not out:
+            self._loop.call_soon(self._flush)
+        out.append(payload)
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK_S, self._tick)
+        return future
+
+    async def room(self, most: int) -> None:
+        """Wait while that many callers wait, or the server takes no more bytes."""
+        while self.open and (self._paused or len(self.waiting) >= most):
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._room.append(future)
+            await future
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the server takes no more bytes at the moment."""
+        return self._paused
+
+    @property
+    def descriptor(self) -> int:
+        """Of its socket; -1 when it has none any more."""
+        raw = self._transport.get_extra_info("socket") if self._transport is not None else None
+        return raw.fileno() if raw is not None else -1
+
+    def close(self, why: str = "the connection was closed") -> None:
+        """End it; whoever waits is told."""
+        self._end(NodeLost(self.address, why))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self.open = True
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+            gets, waiting = self._gets, self.waiting
+            while (reply := gets()) is not INCOMPLETE:
+                if reply.__class__ is Push:
+                    if self._on_push is not None:
+                        self._on_push(reply)
+                    continue
+                head = waiting[0]
+                if head.replies is None:
+                    waiting.popleft()
+                    if not head.future.done():
+                        head.future.set_result(reply)
+                    continue
+                head.replies.append(reply)
+                if len(head.replies) == head.count:
+                    waiting.popleft()
+                    if not head.future.done():
+                        head.future.set_result(head.replies)
+        except IndexError:
+            self.close("it sent a reply that nobody had asked for")
+        except Exception as wrong:  # bytes that are no RESP, whatever the parser calls it
+            self.close(f"it does not speak the protocol: {wrong}")
+        if self._room and len(self.waiting) * 2 < 10_000 and not self._paused:
+            self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(NodeLost(self.address, f"the connection ended{f': {exc}' if exc else ''}"))
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._wake()
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if self._transport is not None and out and self.open:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def _tick(self) -> None:
+        """Look at the deadlines of all who wait; the connection is given up when its first reply is far too late."""
+        self._timer = None
+        now = monotonic()
+        for each in self.waiting:
+            if now >= each.until and not each.future.done():
+                each.future.set_exception(NodeLost(self.address, "it did not answer in time"))
+        if self.waiting and now >= self.waiting[0].until + STALLED_AFTER_S:
+            self.close("it stopped answering")
+        elif self.waiting and self.open:
+            self._timer = self._loop.call_later(TICK_S, self._tick)
+
+    def _wake(self) -> None:
+        room, self._room = self._room, []
+        for future in room:
+            if not future.done():
+                future.set_result(None)
+
+    def _end(self, why: CacheError) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        was_open, self.open = self.open, False
+        if self._transport is not None:
+            self._transport.abort()
+        while self.waiting:
+            future = self.waiting.popleft().future
+            if not future.done():
+                future.set_exception(why)
+        self._out.clear()
+        self._wake()
+        if was_open and self._on_end is not None:
+            self._on_end()
+
+
+async def connect(
+    login: Login,
+    address: Address,
+    *,
+    readonly: bool = False,
+    anonymous: bool = False,
+    on_push: Callable[[Any], None] | None = None,
+    on_end: Callable[[], None] | None = None,
+) -> tuple[StreamLink, dict[bytes, Any]]:
+    """A connection that is let in, and what the server said of itself.
+
+    Raises: NodeUnreached, CacheDenied, ServerUnfit, PasswordUnreadable.
+    """
+    loop, link = asyncio.get_running_loop(), None
+    hello = login.hello(anonymous=anonymous)
+    try:
+        async with asyncio.timeout(login.connect_s):
+            _, link = await loop.create_connection(
+                lambda: StreamLink(str(address), on_push, on_end),
+                address.host,
+                address.port,
+                ssl=login.tls,
+                server_hostname=address.host if login.tls else None,
+            )
+            until = monotonic() + login.connect_s
+            said = login.judge(await link.send(hello, 1, until), str(address))
+            if readonly:
+                reply = await link.send(READONLY, 1, until)
+                if isinstance(reply, ReplyError):
+                    raise ServerUnfit(str(address), str(reply))
+            return link, said
+    except TimeoutError as late:
+        _drop(link)
+        raise NodeUnreached(str(address), f"no connection within {login.connect_s:g} s") from late
+    except OSError as failed:
+        _drop(link)
+        raise NodeUnreached(str(address), str(failed)) from failed
+    except NodeLost as failed:
+        _drop(link)
+        if "protocol" in failed.why:
+            raise ServerUnfit(str(address), failed.why) from failed
+        raise NodeUnreached(str(address), failed.why) from failed
+    except BaseException:
+        _drop(link)
+        raise
+
+
+def _drop(link: StreamLink | None) -> None:
+    if link is not None:
+        link.close()
+
+
+class StreamDoor:
+    """The asyncio edge's way to one node: a connection made when it is needed, shared by everybody."""
+
+    def __init__(self, login: Login, address: Address, max_in_flight: int) -> None:
+        self._login, self._address, self._most = login, address, max_in_flight
+        self._links: dict[bool, StreamLink] = {}
+        self._connecting: dict[bool, asyncio.Task[StreamLink]] = {}
+        self.closed = False
+
+    async def send(self, payload: bytes, count: int, readonly: bool, until: float) -> Any:
+        """Raises: NodeUnreached, NodeLost and what connecting raises."""
+        link = self._links.get(readonly)
+        if link is None or not link.open:
+            link = await self._connected(readonly)
+        if link.crowded or len(link.waiting) >= self._most:
+            await link.room(self._most)
+        return await link.send(payload, count, until)
+
+    def begin(self, payload: bytes, count: int, until: float) -> asyncio.Future[Any] | None:
+        """The same at once, when the connection is there and has room; None otherwise."""
+        link = self._links.get(False)
+        if link is None or not link.open or link.crowded or len(link.waiting) >= self._most:
+            return None
+        return link.send(payload, count, until)
+
+    @property
+    def in_use(self) -> int:
+        """Open connections."""
+        return sum(link.open for link in self._links.values())
+
+    def close(self) -> None:
+        self.closed = True
+        for task in self._connecting.values():
+            task.cancel()
+        for link in self._links.values():
+            link.close()
+
+    async def _connected(self, readonly: bool) -> StreamLink:
+        """All callers wait for one connection; one of them that is cancelled does not end it for the others."""
+        task = self._connecting.get(readonly)
+        if task is None:
+            if self.closed:
+                raise NodeUnreached(str(self._address), "the cache was closed")
+            task = asyncio.get_running_loop().create_task(self._connect(readonly))
+            self._connecting[readonly] = task
+            task.add_done_callback(lambda done: self._forget(readonly, done))
+        return await asyncio.shield(task)
+
+    async def _connect(self, readonly: bool) -> StreamLink:
+        link, _ = await connect(self._login, self._address, readonly=readonly)
+        self._links[readonly] = link
+        return link
+
+    def _forget(self, readonly: bool, done: asyncio.Task[StreamLink]) -> None:
+        self._connecting.pop(readonly, None)
+        if not done.cancelled():
+            done.exception()  # every caller that waited has it
