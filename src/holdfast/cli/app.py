@@ -31,6 +31,21 @@ Place = Annotated[
     typer.Option("--place", help="Merge the overlay FILE.PLACE.yaml (default: local, where it exists)."),
 ]
 
+Surge = Annotated[
+    bool,
+    typer.Option(
+        "--surge",
+        help="Where nodes must be restarted: give each shard a spare replica first; it leaves afterwards.",
+    ),
+]
+AllowPause = Annotated[
+    bool,
+    typer.Option(
+        "--allow-pause",
+        help="Restart a primary that has no replica, too: its clients wait for as long as the plan says.",
+    ),
+]
+
 
 @app.callback()
 def _common(

@@ -26,8 +26,10 @@ from holdfast.cli.opening import Named, opened
 from holdfast.cli.views import status_facts, status_text
 from holdfast.topology.apply import converge
 from holdfast.topology.live import LiveCache, Told
+from holdfast.topology.open import EngineWish
 from holdfast.topology.record import Kind
 from holdfast.topology.steps import AddNode, StartNodes, Step
+from holdfast.topology.wanted import Manner
 
 MARKS = {
     "waiting": ("·", "dim"),
@@ -74,7 +76,15 @@ class Story:
         return Group(table, Text(f"{took:5.1f} s  {self.step}  {self.note}", style="dim"))
 
 
-def bring_up(given: Named, *, as_json: bool, show_failover: bool = False) -> None:
+@dataclass(frozen=True)
+class How:
+    """What a command wants beyond the spec."""
+
+    wish: EngineWish
+    manner: Manner
+
+
+def bring_up(given: Named, how: How, *, as_json: bool, show_failover: bool = False) -> None:
     """Do what `holdfast up` does and print its outcome.
 
     Args: `show_failover`, kill a primary of a cache that this call has made, while it is empty, and tell the gap.
@@ -84,7 +94,7 @@ def bring_up(given: Named, *, as_json: bool, show_failover: bool = False) -> Non
     if not as_json and sys.stdout.isatty():
         live_view = Live(get_renderable=story.grid, refresh_per_second=12, transient=True, console=Console())
     say: Callable[[str], None] = (lambda _: None) if as_json or live_view else lambda text: print_line(text)
-    done = asyncio.run(_work(given, story, say, live_view, show_failover=show_failover))
+    done = asyncio.run(_work(given, how, story, say, live_view, show_failover=show_failover))
     steps, report, took_s = done.steps, done.report, done.ready_s
     facts: dict[str, Any] = {
         "cache": given.loaded.spec.cache.name,
@@ -156,11 +166,17 @@ class _Done:
 
 
 async def _work(
-    given: Named, story: Story, say: Callable[[str], None], live_view: Live | None, *, show_failover: bool
+    given: Named,
+    how: How,
+    story: Story,
+    say: Callable[[str], None],
+    live_view: Live | None,
+    *,
+    show_failover: bool,
 ) -> _Done:
     stopping = _StopBetweenSteps()
     with given.store.alone(), stopping:
-        async with opened(given) as cache:
+        async with opened(given, wish=how.wish, manner=how.manner) as cache:
             _know_members(cache, story)
             cache.tell = lambda told: _tell(story, told)
 

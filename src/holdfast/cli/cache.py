@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.app import AsJson, CacheArgument, Place, Yes, app
+from holdfast.cli.app import AllowPause, AsJson, CacheArgument, Place, Surge, Yes, app
 from holdfast.cli.exit import ExitCode
 
 
 @app.command()
-def plan(cache: CacheArgument, json: AsJson = False, place: Place = None) -> None:
+def plan(
+    cache: CacheArgument,
+    surge: Surge = False,
+    allow_pause: AllowPause = False,
+    json: AsJson = False,
+    place: Place = None,
+) -> None:
     """Print the steps from what runs to what CACHE asks for; change nothing.
 
     Exit code 3 when changes wait, 0 when all is as it should be.
@@ -24,12 +30,15 @@ def plan(cache: CacheArgument, json: AsJson = False, place: Place = None) -> Non
     from holdfast.cli.opening import named, opened
     from holdfast.cli.views import plan_facts, plan_text
     from holdfast.topology.apply import outstanding
+    from holdfast.topology.open import AS_THE_SPEC_SAYS
     from holdfast.topology.steps import Step
+    from holdfast.topology.wanted import Manner
 
     given = named(cache, place)
+    manner = Manner(surge=surge, allow_pause=allow_pause)
 
     async def work() -> tuple[Step, ...]:
-        async with opened(given) as live:
+        async with opened(given, wish=AS_THE_SPEC_SAYS, manner=manner) as live:
             return await outstanding(live)
 
     steps = asyncio.run(work())
@@ -47,19 +56,28 @@ def up(
             help="If this call makes the cache: kill a primary while it is empty, under load, and tell the gap.",
         ),
     ] = False,
+    surge: Surge = False,
+    allow_pause: AllowPause = False,
     json: AsJson = False,
     place: Place = None,
 ) -> None:
     """Bring CACHE up, or to what its file now asks for; what is right already is left alone.
 
-    May be stopped at any moment and run again: it goes on from what is there.
+    May be stopped at any moment and run again: it goes on from what is there. What only a restart changes, another
+    engine too, is done one node after the other, each verified before the next; when one fails, all go back.
 
-    Example: holdfast up examples/phonebill/cache.yaml
+    \b
+    Examples:
+      holdfast up examples/phonebill/cache.yaml
+      holdfast up cache.yaml --surge
     """
-    from holdfast.cli.bringup import bring_up
+    from holdfast.cli.bringup import How, bring_up
     from holdfast.cli.opening import named
+    from holdfast.topology.open import AS_THE_SPEC_SAYS
+    from holdfast.topology.wanted import Manner
 
-    bring_up(named(cache, place), as_json=json, show_failover=show_failover)
+    how = How(AS_THE_SPEC_SAYS, Manner(surge=surge, allow_pause=allow_pause))
+    bring_up(named(cache, place), how, as_json=json, show_failover=show_failover)
 
 
 @app.command()

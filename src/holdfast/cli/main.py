@@ -19,6 +19,7 @@ COMMAND_MODULES = (
     "holdfast.cli.application",
     "holdfast.cli.changes",
     "holdfast.cli.bench",
+    "holdfast.cli.upgrade",
     "holdfast.cli.supervisor",
     "holdfast.cli.doctor",
     "holdfast.cli.docs",

@@ -15,8 +15,9 @@ from holdfast.supervisor.client import SupervisorClient
 from holdfast.supervisor.launch import ensure_running, local_client
 from holdfast.topology.hosts import NodeHost
 from holdfast.topology.live import LiveCache
-from holdfast.topology.open import open_cache
+from holdfast.topology.open import AS_IT_IS, EngineWish, open_cache
 from holdfast.topology.store import CacheStore
+from holdfast.topology.wanted import CAREFUL, Manner
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,14 @@ async def machines(given: Named, *, start: bool) -> AsyncIterator[Mapping[str, N
 
 
 @asynccontextmanager
-async def opened(given: Named, *, start: bool = True) -> AsyncIterator[LiveCache]:
-    """The cache with its machines, ready for plans and steps."""
+async def opened(
+    given: Named, *, start: bool = True, wish: EngineWish = AS_IT_IS, manner: Manner = CAREFUL
+) -> AsyncIterator[LiveCache]:
+    """The cache with its machines, ready for plans and steps.
+
+    Args: `wish`, which engine is wanted: by default the one it has; `manner`, how nodes are restarted.
+    """
     async with machines(given, start=start) as hosts:
-        yield await open_cache(given.loaded, given.store, hosts)
+        cache = await open_cache(given.loaded, given.store, hosts, wish)
+        cache.manner = manner
+        yield cache

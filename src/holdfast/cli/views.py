@@ -25,16 +25,14 @@ def plan_facts(spec: Spec, steps: Sequence[Step]) -> dict[str, Any]:
     return {"cache": spec.cache.name, "steps": [step.to_json() for step in steps]}
 
 
-def plan_text(spec: Spec, steps: Sequence[Step]) -> Callable[[Console], None]:
-    """A plan for people: numbered steps."""
+def plan_text(spec: Spec, steps: Sequence[Step], verb: str = "holdfast up") -> Callable[[Console], None]:
+    """A plan for people: numbered steps. Args: `verb`, the command that does them."""
 
     def text(console: Console) -> None:
         if not steps:
             console.print(f"{spec.cache.name} is what its spec says: nothing to do.")
             return
-        console.print(
-            f"{spec.cache.name}: {len(steps)} steps. `holdfast up` does them; nothing is changed now.\n"
-        )
+        console.print(f"{spec.cache.name}: {len(steps)} steps. `{verb}` does them; nothing is changed now.\n")
         for number, step in enumerate(steps, start=1):
             style = "dim" if isinstance(step, LookAgain) else ""
             console.print(Text(f"{number:3}  {step.title}", style=style))

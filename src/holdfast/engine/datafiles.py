@@ -166,3 +166,29 @@ def _lines(file: Path) -> Iterable[str]:
         return file.read_text(errors="replace").splitlines()
     except OSError:
         return ()
+
+
+def put_aside(folder: Path, label: str) -> str:
+    """Move a stopped node's data files into a folder beside them, by renaming only. Args: `label`, for its name.
+
+    Returns: the new folder; empty when there was nothing to move.
+    """
+    there = [folder / name for name in (SNAPSHOT_NAME, APPEND_ONLY_NAME, APPEND_ONLY_FOLDER)]
+    present = [file for file in there if file.exists()]
+    if not present:
+        return ""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    aside = folder / f"aside-{stamp}-{label}"
+    aside.mkdir(mode=0o700)
+    for file in present:
+        file.rename(aside / file.name)
+    return str(aside)
+
+
+def drop_snapshot(folder: Path, config: str) -> bool:
+    """Delete the snapshot of a node that saves none and appends to no file; False, and nothing done, for any other."""
+    settings = _settings(folder / config)
+    if settings.get("appendonly") == "yes" or settings.get("save", "") not in {"", '""'}:
+        return False
+    (folder / SNAPSHOT_NAME).unlink(missing_ok=True)
+    return True

@@ -112,6 +112,15 @@ class SupervisorClient:
     async def events(self, cache: str, last: int) -> list[dict[str, Any]]:
         return list((await self._ask("GET", f"/events/{cache}?last={last}"))["events"])
 
+    async def note(self, cache: str, kind: str, node: str, facts: Mapping[str, object]) -> None:
+        await self._ask("POST", f"/events/{cache}", {"kind": kind, "node": node, "facts": dict(facts)})
+
+    async def put_aside(self, cache: str, node: str, label: str) -> str:
+        return str((await self._ask("POST", f"/nodes/{cache}/{node}/aside", {"label": label}))["folder"])
+
+    async def drop_snapshot(self, cache: str, node: str) -> None:
+        await self._ask("DELETE", f"/nodes/{cache}/{node}/snapshot")
+
     async def guard(self, request: FirewallRequest) -> Enforcement:
         answer = await self._ask("PUT", f"/guards/{request.cache}", protocol.request_to_json(request))
         return protocol.enforcement_from_json(answer)

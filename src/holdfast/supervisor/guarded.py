@@ -34,9 +34,9 @@ class GuardedNode:
         order = self._node.order
         return Pulse(self._node.folder / SOCKET, order.probe_user, order.probe_password)
 
-    async def restart(self) -> None:
-        """Start it with the files it has."""
-        await self._node.start(await self._build(self._node.order))
+    async def restart(self) -> str:
+        """Start it with the files it has; what it could not load of its data, empty when nothing."""
+        return await self._node.start(await self._build(self._node.order))
 
     async def kill(self) -> None:
         await self._node.kill()

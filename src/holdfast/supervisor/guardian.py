@@ -36,8 +36,8 @@ JUDGE_AGAIN_S = 1.0
 class LocalNode(Protocol):
     """A node of this machine, as its keeper has it."""
 
-    async def restart(self) -> None:
-        """Start it again with the files it has."""
+    async def restart(self) -> str:
+        """Start it again with the files it has; what it could not load of them, empty when nothing."""
 
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone for certain."""
@@ -256,12 +256,13 @@ class Guardian:
                 return  # somebody else has seen to it, or it is wanted down
             watched.started_s = time.monotonic()
             try:
-                await watched.node.restart()
+                left_out = await watched.node.restart()
             except HoldfastError as refused:
                 self._events.add("not started", self.order.cache, name, {"why": str(refused)})
                 continue
             watched.pulse = watched.node.pulse()
-            self._events.add("restarted", self.order.cache, name, {"attempt": watched.restarts})
+            facts = {"attempt": watched.restarts} | ({"why": left_out, "left_out": True} if left_out else {})
+            self._events.add("restarted", self.order.cache, name, facts)
             return
 
     # Going home

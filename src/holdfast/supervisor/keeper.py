@@ -16,6 +16,7 @@ from typing import Any
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.catalog import survey
 from holdfast.engine.connection import Credentials, TlsTrust
+from holdfast.engine.datafiles import drop_snapshot, put_aside
 from holdfast.errors import HoldfastError
 from holdfast.state import StateFolder, private_folder, write_private
 from holdfast.supervisor import protocol
@@ -69,6 +70,26 @@ class EngineGone(HoldfastError):
             f"{self.node} was made for the engine {self.engine}, which is not on this machine any more: "
             "`holdfast engines` lists what is, `holdfast engines add NAME` brings one back"
         )
+
+
+@dataclass(eq=False)
+class NodeStillRuns(HoldfastError):
+    """Its data files are in use."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"the data files of {self.node} were not moved: it runs and writes to them"
+
+
+@dataclass(eq=False)
+class SnapshotKept(HoldfastError):
+    """A node that keeps its data on disk keeps its snapshot."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"the snapshot of {self.node} was not deleted: its configuration asks for data on disk"
 
 
 @dataclass(eq=False)
@@ -199,6 +220,21 @@ class Keeper:
         self._refuse_unreadable(cache, node)
         if (cache, node) in self._nodes:
             await self._nodes[cache, node].stop()
+
+    async def put_aside(self, cache: str, node: str, label: str) -> str:
+        """Move the data files of a node that does not run into a folder of its own; empty when there are none."""
+        managed = self._node(cache, node)
+        if not NAME.fullmatch(label):
+            raise NameNotAllowed(label)
+        if managed.seen().state is ProcessState.RUNNING:
+            raise NodeStillRuns(node)
+        return await asyncio.to_thread(put_aside, managed.folder, label)
+
+    def drop_snapshot(self, cache: str, node: str) -> None:
+        """Delete the snapshot of a node whose file says that it keeps nothing on disk. Raises: SnapshotKept."""
+        managed = self._node(cache, node)
+        if not drop_snapshot(managed.folder, managed.order.config):
+            raise SnapshotKept(node)
 
     async def remove(self, cache: str, node: str) -> None:
         """Delete a node's folder; it is stopped first."""

@@ -103,6 +103,21 @@ def application(keeper: Keeper, leave: Callable[[], None]) -> Starlette:
         last = min(10_000, int(request.query_params.get("last", "50")))
         return {"events": keeper.events.read(request.path_params["cache"], last)}
 
+    async def note(request: Request) -> Any:
+        told = await request.json()
+        keeper.events.add(
+            str(told["kind"]), request.path_params["cache"], str(told["node"]), dict(told["facts"])
+        )
+        return {}
+
+    async def aside(request: Request) -> Any:
+        label = str((await request.json())["label"])
+        return {"folder": await keeper.put_aside(*_named(request), label)}
+
+    async def drop_snapshot(request: Request) -> Any:
+        keeper.drop_snapshot(*_named(request))
+        return {}
+
     async def guard(request: Request) -> Any:
         wish = protocol.request_from_json(await request.json())
         return protocol.enforcement_to_json(await firewall.enforce(wish))
@@ -131,11 +146,14 @@ def application(keeper: Keeper, leave: Callable[[], None]) -> Starlette:
         Route(node + "/start", _answering(start), methods=["POST"]),
         Route(node + "/stop", _answering(stop), methods=["POST"]),
         Route(node + "/ask", _answering(ask), methods=["POST"]),
+        Route(node + "/aside", _answering(aside), methods=["POST"]),
+        Route(node + "/snapshot", _answering(drop_snapshot), methods=["DELETE"]),
         Route(node + "/log", _answering(log)),
         Route(node + "/files/{file}", _answering(file)),
         Route("/watches/{cache}", _answering(watch), methods=["PUT"]),
         Route("/watches/{cache}", _answering(unwatch), methods=["DELETE"]),
         Route("/events/{cache}", _answering(events)),
+        Route("/events/{cache}", _answering(note), methods=["POST"]),
         Route("/guards/{cache}", _answering(guard), methods=["PUT"]),
         Route("/guards/{cache}", _answering(unguard), methods=["DELETE"]),
         Route("/guards/{cache}/look", _answering(look), methods=["POST"]),

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from holdfast.engine.acl import SUPERVISOR_USER
 from holdfast.errors import HoldfastError
 from holdfast.spec.load import to_document
-from holdfast.topology import apply_cluster, apply_config, apply_nodes, apply_sentinel
+from holdfast.topology import apply_cluster, apply_config, apply_nodes, apply_rolling, apply_sentinel, orders
+from holdfast.topology.going_back import go_back
 from holdfast.topology.guards import enforcement, firewall_request
 from holdfast.topology.live import LiveCache, Told
 from holdfast.topology.plan import topology_steps
@@ -38,6 +40,7 @@ from holdfast.topology.steps import (
     Unmark,
     WatchPrimary,
 )
+from holdfast.topology.steps_rolling import ChangeEngine, RestartNode, SwitchPrimary, WriteAnew
 
 ROUNDS = 12
 """How often a plan may be made anew in one command; a cold start needs two or three."""
@@ -63,9 +66,24 @@ async def converge(
 ) -> list[Step]:
     """Plan, do, and plan again until nothing is left to do.
 
+    A change that restarts nodes and of which a step fails is taken back.
     Args: `before` and `after`, called around each step; raising there stops the work between two steps.
     Returns: the steps that were done.
+    Raises: WentBack, and what a step or plan raises.
     """
+
+    async def do(goal: LiveCache) -> list[Step]:
+        return await _converge(goal, before=before, after=after)
+
+    try:
+        return await do(cache)
+    except apply_rolling.ROLLING as failed:
+        raise await go_back(cache, failed, do) from failed
+
+
+async def _converge(
+    cache: LiveCache, *, before: Callable[[Step], None], after: Callable[[Step], None]
+) -> list[Step]:
     done: list[Step] = []
     steps: tuple[Step, ...] = ()
     for _ in range(ROUNDS):
@@ -77,7 +95,11 @@ async def converge(
             cache.store.save_spec(to_document(cache.spec))
         for step in steps:
             before(step)
-            await apply_step(cache, step)
+            try:
+                await apply_step(cache, step)
+            except apply_rolling.PlanOutdated as outdated:
+                cache.tell(Told("", f"{outdated.why}: the plan is made anew"))
+                break
             after(step)
             done.append(step)
     raise NeverEnding(cache.record.name, ROUNDS, "; ".join(step.title for step in steps))
@@ -122,6 +144,10 @@ async def apply_step(cache: LiveCache, step: Step) -> None:
         SetConfig: apply_config.set_config,
         SetUsers: apply_config.set_users,
         RenewCertificates: apply_nodes.renew_certificates,
+        ChangeEngine: apply_rolling.change_engine,
+        RestartNode: apply_rolling.restart,
+        SwitchPrimary: apply_rolling.switch,
+        WriteAnew: apply_rolling.write_anew,
         Relabel: _relabel,
         Guard: _guard,
         SaveSpec: _save_spec,
@@ -151,7 +177,9 @@ async def _guard(cache: LiveCache, step: Guard) -> None:
 
 async def _save_spec(cache: LiveCache, step: SaveSpec) -> None:
     cache.store.save_spec(to_document(cache.spec))
-    cache.save(replace(cache.record, spec_digest=step.digest, mode=cache.spec.topology.mode.value))
+    cache.store.forget_passwords(keep=(*orders.all_users(cache.spec), SUPERVISOR_USER))
+    mode = cache.spec.topology.mode.value
+    cache.save(replace(cache.record, spec_digest=step.digest, mode=mode, engine_before=""))
 
 
 async def watch_all(cache: LiveCache) -> None:

@@ -127,7 +127,7 @@ async def assign(cache: LiveCache, step: AssignSlots) -> None:
         lacking = step.slots - mine
         if not lacking:
             return
-        if cache.build.knows_command("CLUSTER|ADDSLOTSRANGE"):
+        if cache.build_of(cache.record.member(step.node)).knows_command("CLUSTER|ADDSLOTSRANGE"):
             spans = [str(end) for span in ranges(lacking) for end in (span.first, span.last)]
             await node.ask("CLUSTER", "ADDSLOTSRANGE", *spans)
         else:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdfast.engine.acl import acl_rules, changed_users, parse_acl, user_setrules
+from holdfast.engine.acl import changed_users, parse_acl, user_setrules
 from holdfast.engine.facts import Address
 from holdfast.topology import orders
 from holdfast.topology.live import LiveCache
 from holdfast.topology.observe import users_digest
-from holdfast.topology.record import Member
+from holdfast.topology.record import Kind, Member
 from holdfast.topology.steps import SetConfig, SetUsers
 
 
@@ -27,8 +27,8 @@ async def set_users(cache: LiveCache, step: SetUsers) -> None:
     By ACL SETUSER and not ACL LOAD: on engines before 7.2 the latter disconnects every client.
     """
     member = cache.record.member(step.node)
-    users = orders.all_users(cache.spec)
-    wanted = acl_rules(cache.spec, cache.build, cache.store.hashes(users))
+    text = cache.users_text(member.kind, cache.build_of(member))
+    wanted = parse_acl(text)
     before = parse_acl(await cache.hosts[member.host].read(cache.record.name, member.name, orders.USERS))
     async with await cache.connect(step.node) as node:
         listed = await node.ask("ACL", "LIST")
@@ -44,13 +44,16 @@ async def set_users(cache: LiveCache, step: SetUsers) -> None:
             await node.ask("ACL", "DELUSER", name)
         listed = await node.ask("ACL", "LIST")
     await _rewrite(cache, member)
-    digests = (orders.digest(cache.users_text()), users_digest(listed))
+    digests = (orders.digest(text), users_digest(listed))
     cache.save(replace(cache.record, acl={**cache.record.acl, member.name: digests}))
 
 
 async def _rewrite(cache: LiveCache, member: Member) -> None:
     """Write the node's files anew, following whom it follows now."""
     primary: Address | None = None
+    if member.kind is Kind.SENTINEL:  # its own memory stays in its file
+        await cache.prepare(member, None)
+        return
     async with await cache.connect(member.name) as node:
         role = await node.ask("ROLE")
         if role[0] == "slave":

@@ -6,6 +6,8 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 
+from holdfast.engine.build import EngineBuild
+from holdfast.engine.dialects import EngineVersion, loads
 from holdfast.engine.facts import Address
 from holdfast.engine.sentinel_config import monitored
 from holdfast.errors import HoldfastError
@@ -14,7 +16,7 @@ from holdfast.topology import orders
 from holdfast.topology.live import LiveCache, Told
 from holdfast.topology.observe import users_digest
 from holdfast.topology.record import Kind, Member
-from holdfast.topology.seen import ProcessState, Role, SeenCache
+from holdfast.topology.seen import ProcessState, Role, SeenCache, SeenProcess
 from holdfast.topology.steps import AddNode, AwaitSuccessor, RemoveNode, RenewCertificates, StartNodes
 
 BUS_OFFSET = 10_000
@@ -92,6 +94,7 @@ async def add(cache: LiveCache, step: AddNode) -> None:
             bus_port=port + BUS_OFFSET if clustered else 0,
             first_shard=step.first_shard,
             first_primary=step.first_primary,
+            engine=cache.build.key,
         )
         cache.save(cache.record.with_member(member))
     member = cache.record.member(step.node)
@@ -138,18 +141,45 @@ async def _start(cache: LiveCache, name: str, primary: Member | None) -> None:
         )
         if primary is not None and member.kind is Kind.SERVER:
             follows = primary.address, primary.port
+        member = await _with_engine(cache, member, process)
         await cache.prepare(member, follows)
         cache.tell(Told(name, "starting"))
         left_out = await host.start(cache.record.name, name)
     cache.tell(Told(name, "up"))
-    if member.kind is Kind.SERVER:
-        # The engine has just read the file: what it lists now is what the spec's users look like to it.
+    await note_users(cache, member)
+    if left_out:
         async with await cache.connect(name) as node:
-            listed = users_digest(await node.ask("ACL", "LIST"))
-            if left_out and (await node.ask("ROLE"))[0] == "master":  # a replica copies what it lacks
+            if (await node.ask("ROLE"))[0] == "master":  # a replica copies what it lacks
                 cache.tell(Told(name, left_out, is_loss=True))
-        wanted = orders.digest(cache.users_text())
-        cache.save(replace(cache.record, acl={**cache.record.acl, name: (wanted, listed)}))
+
+
+async def note_users(cache: LiveCache, member: Member) -> None:
+    """Remember what the spec's users look like to an engine that has just read its file."""
+    async with await cache.connect(member.name) as node:
+        listed = users_digest(await node.ask("ACL", "LIST"))
+    wanted = orders.digest(cache.users_text(member.kind, cache.build_of(member)))
+    cache.save(replace(cache.record, acl={**cache.record.acl, member.name: (wanted, listed)}))
+
+
+async def _with_engine(cache: LiveCache, member: Member, process: SeenProcess | None) -> Member:
+    """The member with the engine that it is started on: the one it had, while its machines have that; the wanted one
+    where a change is taken back. A replica's data that this engine would not load is put aside: its primary has it.
+    """
+    key = member.engine or cache.record.engine
+    if key in cache.builds and not cache.manner.going_back:
+        return member
+    if process is not None and process.files is not None and process.files.follows:
+        await put_aside_unreadable(cache, member, cache.build)
+    return cache.assign_engine(member.name, cache.build.key)
+
+
+async def put_aside_unreadable(cache: LiveCache, member: Member, build: EngineBuild) -> None:
+    """Put the data files of a stopped replica aside where they may be in a dialect that `build` does not load."""
+    wrote = cache.build_of(member)
+    if not loads(EngineVersion.of(build), EngineVersion.of(wrote).dialect):
+        aside = await cache.hosts[member.host].put_aside(cache.record.name, member.name, f"of-{wrote.name}")
+        if aside:
+            cache.tell(Told(member.name, f"its files of {wrote.title} are in {aside}"))
 
 
 async def _remembered_primary(cache: LiveCache, member: Member) -> Address | None:

@@ -135,6 +135,19 @@ class NodeHost(Protocol):
     async def events(self, cache: str, last: int) -> list[dict[str, Any]]:
         """The last events of the cache there, oldest first."""
 
+    async def note(self, cache: str, kind: str, node: str, facts: Mapping[str, object]) -> None:
+        """Add an event: what a command did to the cache. Args: `facts`, JSON types, no secrets."""
+
+    async def put_aside(self, cache: str, node: str, label: str) -> str:
+        """Move a stopped node's data files into a folder beside them that is never read again by itself.
+
+        Args: `label`, a word for the folder's name.
+        Returns: the folder; empty when there was nothing to move.
+        """
+
+    async def drop_snapshot(self, cache: str, node: str) -> None:
+        """Delete the snapshot file of a node that keeps nothing on disk; it may run. Refused for any other node."""
+
     async def guard(self, request: FirewallRequest) -> Enforcement:
         """Let only the request's addresses reach its ports, where that can be enforced."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,6 +11,7 @@ from holdfast.engine.build import EngineBuild
 from holdfast.engine.connection import EngineNode
 from holdfast.engine.facts import Address
 from holdfast.engine.tls import Subject
+from holdfast.errors import HoldfastError
 from holdfast.host.nftables import loopback_only
 from holdfast.spec.cache import Spec
 from holdfast.topology import orders
@@ -20,7 +22,7 @@ from holdfast.topology.orders import Keys
 from holdfast.topology.record import CacheRecord, Kind, Member
 from holdfast.topology.seen import SeenCache
 from holdfast.topology.store import CacheStore
-from holdfast.topology.wanted import Wanted
+from holdfast.topology.wanted import CAREFUL, Manner, Wanted
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,12 @@ class LiveCache:
     host_facts: Mapping[str, HostFacts]
     places: Sequence[HostPlace]
     build: EngineBuild
+    """What its nodes are to run."""
     addresses: Mapping[str, str]
     """Machine -> address that nodes on it announce."""
+    builds: Mapping[str, EngineBuild] = field(default_factory=dict)
+    """Every build that all its machines have, by key."""
+    manner: Manner = CAREFUL
     tell: Callable[[Told], None] = field(default=_tell_nobody)
 
     def save(self, record: CacheRecord) -> None:
@@ -82,15 +88,33 @@ class LiveCache:
         state = self.host_facts[member.host].state
         keys = self._keys(member)
         make = orders.sentinel_order if member.kind is Kind.SENTINEL else orders.server_order
-        return make(self.spec, self.build, member, state, keys, primary, tls=self.record.tls)
+        return make(self.spec, self.build_of(member), member, state, keys, primary, tls=self.record.tls)
 
     async def prepare(self, member: Member, primary: Address | None) -> None:
         """Write the member's files on its machine."""
         await self.hosts[member.host].prepare(self.order(member, primary))
 
-    def users_text(self) -> str:
-        """The ACL file that every server is to have."""
-        return orders.server_users(self.spec, self.build, self.store.hashes(orders.all_users(self.spec)))
+    def build_of(self, member: Member) -> EngineBuild:
+        """The build that the member's files are for: while nodes are moved to another engine, not all have the same."""
+        return self.builds.get(member.engine or self.record.engine, self.build)
+
+    def assign_engine(self, name: str, key: str) -> Member:
+        """Write down that the member's files are for that build from now on."""
+        self.save(self.record.with_member(replace(self.record.member(name), engine=key)))
+        return self.record.member(name)
+
+    def users_text(self, kind: Kind = Kind.SERVER, build: EngineBuild | None = None) -> str:
+        """The ACL file that every node of that kind is to have."""
+        make = orders.sentinel_users if kind is Kind.SENTINEL else orders.server_users
+        return make(self.spec, build or self.build, self.store.hashes(orders.all_users(self.spec)))
+
+    async def note(self, kind: str, node: str, **facts: object) -> None:
+        """Add to the events of the node's machine (of the first one, for the whole cache). Raises nothing: what is
+        done does not depend on being told.
+        """
+        host = self.record.member(node).host if node else next(iter(self.hosts))
+        with contextlib.suppress(HoldfastError):
+            await self.hosts[host].note(self.record.name, kind, node, facts)
 
     def wanted(self) -> Wanted:
         """All that a plan is made from, but for what is seen."""
@@ -107,12 +131,16 @@ class LiveCache:
                 for member in self.record.servers
             },
             users_digest=orders.digest(self.users_text()),
+            sentinel_users_digest=orders.digest(self.users_text(Kind.SENTINEL))
+            if self.record.sentinels
+            else "",
             filtered=bool(self.spec.network.allow) and not loopback_only(self._listening()),
             stale_certificates=frozenset(
                 member.name
                 for member in self.record.members
                 if self.record.tls and self._certificate_is_stale(member)
             ),
+            manner=self.manner,
         )
 
     def watch_order(self) -> WatchOrder:

@@ -97,7 +97,7 @@ async def _see(
             await EngineNode.connect(access.endpoint(member), timeout_s=access.timeout_s) as node,
         ):
             if member.kind is Kind.SENTINEL:
-                return await _see_sentinel(node, blank, cache), None
+                return await _see_sentinel(node, blank, cache, with_config), None
             return await _see_server(node, blank, with_config)
     except NodeLoading as loading:
         return replace(blank, reach=Reach.LOADING, words=str(loading)), None
@@ -200,13 +200,26 @@ def _read_info(blank: SeenNode, info: Mapping[str, str]) -> SeenNode:
         clients=_int(info.get("connected_clients")),
         ops_per_s=_int(info.get("instantaneous_ops_per_sec")),
         persistence_error="; ".join(faults),
+        unwritten=tuple(
+            command
+            for command, name in (
+                ("BGSAVE", "rdb_last_bgsave_status"),
+                ("BGREWRITEAOF", "aof_last_bgrewrite_status"),
+            )
+            if info.get(name, "ok") != "ok"
+        ),
     )
 
 
-async def _see_sentinel(node: EngineNode, blank: SeenNode, cache: str) -> SeenNode:
-    info_text, watched, others = await node.ask_all(
-        [("INFO",), ("SENTINEL", "MASTER", cache), ("SENTINEL", "SENTINELS", cache)]
-    )
+async def _see_sentinel(node: EngineNode, blank: SeenNode, cache: str, with_config: bool) -> SeenNode:
+    commands: list[tuple[str, ...]] = [
+        ("INFO",),
+        ("SENTINEL", "MASTER", cache),
+        ("SENTINEL", "SENTINELS", cache),
+    ]
+    if with_config:
+        commands.append(("ACL", "LIST"))
+    info_text, watched, others, *more = await node.ask_all(commands)
     info = read_info(str(info_text))
     seen = replace(
         blank,
@@ -218,6 +231,7 @@ async def _see_sentinel(node: EngineNode, blank: SeenNode, cache: str) -> SeenNo
         uptime_s=_int(info.get("uptime_in_seconds")),
         clients=_int(info.get("connected_clients")),
         used_bytes=_int(info.get("used_memory")),
+        acl=users_digest([str(user) for user in more[0]]) if more and isinstance(more[0], list) else "",
     )
     if isinstance(watched, HoldfastError):
         return seen

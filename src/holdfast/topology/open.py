@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from holdfast.engine.build import EngineBuild
-from holdfast.engine.choose import Needs, choose_engine
+from holdfast.engine.build import BrokenEngine, EngineBuild
+from holdfast.engine.choose import Needs, choose_engine, lacks
 from holdfast.errors import HoldfastError
 from holdfast.spec.cache import Spec
 from holdfast.spec.load import LoadedSpec
@@ -37,6 +39,35 @@ class EnginesDiffer(HoldfastError):
         )
 
 
+@dataclass(eq=False)
+class EngineNotAllowed(HoldfastError):
+    """An engine was named that the spec does not allow."""
+
+    cache: str
+    engine: str
+    lacks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.engine} {' and '.join(self.lacks)}, as the spec of {self.cache} or the TLS its nodes speak asks. Nothing "
+            "was changed. Write what you want into engine: of the spec, then run holdfast upgrade FILE"
+        )
+
+
+@dataclass(eq=False)
+class EngineNotHere(HoldfastError):
+    """No engine of that name is on the cache's machines."""
+
+    named: str
+    known: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"there is no engine {self.named} on the machines of the cache (there are {', '.join(self.known) or 'none'}). "
+            f"Nothing was changed. Fetch it: holdfast engines add {self.named}"
+        )
+
+
 def engine_needs(spec: Spec) -> Needs:
     """What the spec asks of an engine."""
     return Needs(
@@ -62,7 +93,33 @@ def addresses_of(spec: Spec) -> dict[str, str]:
     return {"local": WILDCARDS.get(first, first)}
 
 
-async def open_cache(loaded: LoadedSpec, store: CacheStore, hosts: Hosts) -> LiveCache:
+class Aim(StrEnum):
+    """Which engine a command wants for a cache that exists."""
+
+    STAY = "stay"
+    """The one its nodes run, whatever the spec says: the command changes no engine."""
+    FIT = "fit"
+    """The same while the spec allows it, else the best that it allows."""
+    NEWEST = "newest"
+    """The best that the spec allows."""
+
+
+@dataclass(frozen=True)
+class EngineWish:
+    """What a command wants of the engine."""
+
+    aim: Aim = Aim.STAY
+    named: str = ""
+    """With NEWEST: only builds of that name, "valkey-9.1", or the one of that key."""
+
+
+AS_IT_IS = EngineWish()
+AS_THE_SPEC_SAYS = EngineWish(Aim.FIT)
+
+
+async def open_cache(
+    loaded: LoadedSpec, store: CacheStore, hosts: Hosts, wish: EngineWish = AS_IT_IS
+) -> LiveCache:
     """The cache as a command needs it; writes nothing but passwords and an authority that are lacking.
 
     Raises: NoEngineFits, EnginesDiffer, RecordUnreadable, HostUnreachable.
@@ -71,7 +128,8 @@ async def open_cache(loaded: LoadedSpec, store: CacheStore, hosts: Hosts) -> Liv
     names = list(hosts)
     facts = dict(zip(names, await asyncio.gather(*(hosts[name].facts() for name in names)), strict=True))
     record = store.record() if store.exists else None
-    build = await _engine(spec, record, hosts)
+    common, broken = await _engines(spec, hosts)
+    build = choose_build(spec, record, common, broken, wish)
     if record is None:
         tls = build.tls and spec.security.tls.mode is not TlsMode.OFF
         record = CacheRecord(name=spec.cache.name, mode=spec.topology.mode.value, engine=build.key, tls=tls)
@@ -88,19 +146,42 @@ async def open_cache(loaded: LoadedSpec, store: CacheStore, hosts: Hosts) -> Liv
         places=places_of(spec),
         build=build,
         addresses=addresses_of(spec),
+        builds={each.key: each for each in common},
     )
 
 
-async def _engine(spec: Spec, record: CacheRecord | None, hosts: Hosts) -> EngineBuild:
-    """The build that the record names while it is there; else the best that the spec allows on every machine."""
+async def _engines(spec: Spec, hosts: Hosts) -> tuple[list[EngineBuild], Sequence[BrokenEngine]]:
+    """The builds that every machine has. Raises: EnginesDiffer."""
     surveys = await asyncio.gather(*(host.engines(spec.engine.path) for host in hosts.values()))
     found, broken = surveys[0]
     everywhere = set.intersection(*({build.key for build in each} for each, _ in surveys))
     common = [build for build in found if build.key in everywhere]
     if found and not common:
         raise EnginesDiffer(tuple(hosts), str(engine_needs(spec)))
-    if record is not None:
-        for build in common:
-            if build.key == record.engine:
-                return build
-    return choose_engine(engine_needs(spec), common, broken)
+    return common, broken
+
+
+def choose_build(
+    spec: Spec,
+    record: CacheRecord | None,
+    common: Sequence[EngineBuild],
+    broken: Sequence[BrokenEngine],
+    wish: EngineWish,
+) -> EngineBuild:
+    """The build that the nodes are to run. Raises: NoEngineFits, EngineNotAllowed."""
+    needs = engine_needs(spec)
+    if record is None:
+        return choose_engine(needs, common, broken)
+    if record.tls:  # nodes that speak TLS cannot be joined by one that does not
+        needs = replace(needs, tls=TlsMode.REQUIRED.value)
+    kept = next((build for build in common if build.key == record.engine), None)
+    if kept is not None and (wish.aim is Aim.STAY or (wish.aim is Aim.FIT and not lacks(needs, kept))):
+        return kept
+    if not wish.named:
+        return choose_engine(needs, common, broken)
+    meant = [each for each in common if wish.named in {each.key, each.series}]
+    if meant and all(lacks(needs, each) for each in meant):
+        raise EngineNotAllowed(record.name, meant[0].title, tuple(lacks(needs, meant[0])))
+    if not meant:
+        raise EngineNotHere(wish.named, tuple(sorted({each.series for each in common})))
+    return choose_engine(needs, meant, ())

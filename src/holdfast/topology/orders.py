@@ -110,6 +110,11 @@ def server_users(spec: Spec, build: EngineBuild, hashes: Mapping[str, tuple[str,
     return render_acl(acl_rules(spec, build, hashes))
 
 
+def sentinel_users(spec: Spec, build: EngineBuild, hashes: Mapping[str, tuple[str, ...]]) -> str:
+    """Text of the ACL file of every sentinel."""
+    return render_acl(sentinel_acl_rules(spec, build, hashes))
+
+
 def digest(text: str) -> str:
     """Digest of a file's text."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -140,7 +145,7 @@ def sentinel_order(
     """
     folder = folder_of(state, spec.cache.name, member.name)
     files = [
-        NodeFile(USERS, render_acl(sentinel_acl_rules(spec, build, keys.hashes))),
+        NodeFile(USERS, sentinel_users(spec, build, keys.hashes)),
         *_tls_contents(keys, tls=tls),
     ]
     if primary is not None:

@@ -6,11 +6,12 @@ to the same end. Where the steps that follow depend on what a step brings to lig
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from holdfast.spec.topology import Mode
 from holdfast.topology import plan_cluster, plan_replication
-from holdfast.topology.changes import change_steps
+from holdfast.topology.changes import change_steps, written_anew
+from holdfast.topology.plan_rolling import Stale, as_it_stands, rolling_steps, stale_nodes
 from holdfast.topology.record import Kind
 from holdfast.topology.restarts import restarts
 from holdfast.topology.rules import refuse_impossible
@@ -71,10 +72,10 @@ def _steps(wanted: Wanted, seen: SeenCache, guarded: bool) -> Iterator[Step]:
         waiting = ", ".join(node.name for node in away)
         yield LookAgain(f"{waiting} must answer before roles and data can be seen")
         return
-    if wanted.topology.mode is Mode.CLUSTER:
-        topology = list(plan_cluster.cluster_steps(wanted, seen))
-    else:
-        topology = list(plan_replication.replication_steps(wanted, seen))
+    if behind := stale_nodes(wanted, seen):
+        yield from _one_after_the_other(wanted, seen, behind)
+        return
+    topology = _topology(wanted, seen)
     if topology and isinstance(topology[-1], LookAgain):
         yield from topology
         return
@@ -89,5 +90,24 @@ def _steps(wanted: Wanted, seen: SeenCache, guarded: bool) -> Iterator[Step]:
     yield from _filtered_first(steps) if wanted.filtered else steps
     if not guarded:
         yield Guard()
-    if wanted.record.spec_digest != wanted.digest:
+    yield from written_anew(wanted, seen)
+    if wanted.record.spec_digest != wanted.digest or wanted.record.engine_before:
         yield SaveSpec(wanted.digest)
+
+
+def _topology(wanted: Wanted, seen: SeenCache) -> list[Step]:
+    if wanted.topology.mode is Mode.CLUSTER:
+        return list(plan_cluster.cluster_steps(wanted, seen))
+    return list(plan_replication.replication_steps(wanted, seen))
+
+
+def _one_after_the_other(wanted: Wanted, seen: SeenCache, stale: Mapping[str, Stale]) -> Iterator[Step]:
+    """What is lacking is added first, then nodes are restarted; all else waits until they run as asked."""
+    first = _topology(as_it_stands(wanted, seen), seen)
+    if first and isinstance(first[-1], LookAgain):
+        yield from first
+        return
+    rolled = tuple(rolling_steps(wanted, seen, stale, first))  # refused, it is refused before the first step
+    yield from _filtered_first(first) if wanted.filtered else first
+    yield from rolled
+    yield LookAgain("what else differs is seen when every node runs as asked")

@@ -57,6 +57,8 @@ class Member:
     """Shard it was made for, used only to form a cluster that is still empty."""
     first_primary: bool = False
     """Whether it was made to be that shard's first primary; roles are observed ever after."""
+    engine: str = ""
+    """Key of the engine build that its files were last written for; empty: the cache's."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class CacheRecord:
     mode: str
     """Topology mode it was made in: standalone, replicated, sentinel or cluster."""
     engine: str
-    """Key of the engine build that its nodes run."""
+    """Key of the engine build that its nodes run, or are being moved to."""
     tls: bool
     members: tuple[Member, ...] = ()
     spec_digest: str = ""
@@ -76,6 +78,8 @@ class CacheRecord:
     """For each member: digest of the users wanted and of what the engine then listed, when last applied."""
     numbered: Mapping[str, int] = field(default_factory=dict)
     """For each beginning of a name the highest number ever given: the name of a node that is gone is not used again."""
+    engine_before: str = ""
+    """Key of the build they ran before the change of engine that is under way; empty when none is."""
 
     def member(self, name: str) -> Member:
         """The member of that name. Raises: KeyError."""
@@ -131,6 +135,7 @@ class CacheRecord:
                     _of(str, prefix): _of(int, number)
                     for prefix, number in _of(dict, value.get("numbered", {})).items()
                 },
+                engine_before=_of(str, value.get("engine_before", "")),
             )
         except KeyError as missing:
             raise RecordUnreadable(path, f"{missing.args[0]} is missing") from missing
@@ -170,6 +175,7 @@ def _members(value: Any) -> tuple[Member, ...]:
             bus_port=_port(each, "bus_port"),
             first_shard=_of(int, each["first_shard"]),
             first_primary=_flag(each, "first_primary"),
+            engine=_of(str, each.get("engine", "")),
         )
         for each in (_of(dict, member) for member in _list(value))
     )

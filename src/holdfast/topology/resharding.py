@@ -58,7 +58,8 @@ class NotMoved(HoldfastError):
 async def move_slots(cache: LiveCache, source: str, target: str, slots: Slots) -> None:
     """Move the slots from one primary to the other. Raises: NotMoved, NodeGone, NodeSilent."""
     name, since = REPLICATES_SETSLOT
-    lanes = LANES if cache.build.name == name and cache.build.version >= since else 1
+    builds = [cache.build_of(cache.record.member(node)) for node in (source, target)]
+    lanes = LANES if all(build.name == name and build.version >= since for build in builds) else 1
     async with AsyncExitStack() as opened:
 
         async def connect(node: str) -> EngineNode:
@@ -70,7 +71,7 @@ async def move_slots(cache: LiveCache, source: str, target: str, slots: Slots) -
         taker_view = read_cluster_nodes(await taker.ask("CLUSTER", "NODES"))
         half_moved = {each.slot for each in (*giver_view.moving, *taker_view.moving)}
         whole = slots & giver_view.slots - half_moved
-        if cache.build.knows_command("CLUSTER|MIGRATESLOTS") and whole:
+        if all(build.knows_command("CLUSTER|MIGRATESLOTS") for build in builds) and whole:
             await _move_ranges(cache, giver, taker_view.own_id, source, target, whole)
             slots -= whole
         if not slots:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.engine.build import parse_version
+from holdfast.engine.dialects import EngineVersion, why_no_upgrade
 from holdfast.errors import HoldfastError, Refused
 from holdfast.spec.topology import Mode
 from holdfast.topology.seen import ProcessState, SeenCache
@@ -133,17 +134,20 @@ def _slots_elsewhere(wanted: Wanted, seen: SeenCache) -> None:
 
 
 def _engine(wanted: Wanted, seen: SeenCache) -> None:
-    asked = wanted.spec.engine
+    """Whether every node can be moved to the wanted engine, by what it runs or, while it is down, was made for."""
+    if wanted.manner.going_back:
+        return  # what can be taken back is seen node by node (plan_rolling)
+    new = EngineVersion.of(wanted.build)
     for node in seen.servers:
         if not node.is_up or not node.version:
             continue
-        if asked.name not in {"any", node.engine} or not asked.version.allows(parse_version(node.version)):
+        old = EngineVersion(node.engine, parse_version(node.version))
+        if old != new and (why := why_no_upgrade(old, new)):
             raise Refused(
-                f"changing the engine of {wanted.record.name} ({node.name} runs {node.engine} {node.version}, the "
-                f"spec asks for {asked.name} {asked.version.text})",
-                "it needs every node to be replaced in turn",
-                "Put the engine back in the spec; or stop the cache with `holdfast down`, and start it again if the "
-                "new engine reads the old one's files",
+                f"moving {wanted.record.name} from {old} to {new}",
+                why,
+                "Put the engine back in the spec; or make a second cache on the new engine and move the data there "
+                "while clients work: holdfast migrate",
             )
 
 

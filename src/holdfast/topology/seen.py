@@ -105,6 +105,8 @@ class SeenNode:
     ops_per_s: int = 0
     persistence_error: str = ""
     """Why the last snapshot or append-only file write failed, in the engine's terms; empty when all is well."""
+    unwritten: tuple[str, ...] = ()
+    """Commands that would write anew what it last failed to write: BGSAVE, BGREWRITEAOF."""
     node_id: str = ""
     """In a cluster, the id it has given itself."""
     cluster_ok: bool = False

@@ -115,6 +115,14 @@ class CacheStore:
             file.name: file.read_text().strip() for file in folder.iterdir() if not file.name.startswith(".")
         }
 
+    def forget_passwords(self, keep: Iterable[str]) -> None:
+        """Delete the passwords of users that are gone: one that is declared again later gets a new one."""
+        folder = self.folder / "passwords"
+        known = set(keep)
+        for file in folder.iterdir() if folder.is_dir() else ():
+            if file.name not in known and not file.name.startswith("."):
+                file.unlink(missing_ok=True)
+
     def password_file(self, user: str) -> Path:
         """Where that user's password lies."""
         return self.folder / "passwords" / user

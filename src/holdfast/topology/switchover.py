@@ -79,7 +79,17 @@ def choose(seen: SeenCache, shard: str, to: str) -> tuple[SeenShard, SeenNode]:
 
 
 async def switch_over(cache: LiveCache, shard: str = "", to: str = "") -> Switched:
-    """Hand the primary's role of one shard to a replica. Raises: WrongUsage, NotSwitched, NotSettled."""
+    """Hand the primary's role of one shard to a replica, and wait until the cache is at rest.
+
+    Raises: WrongUsage, NotSwitched, NotSettled.
+    """
+    done = await switch_role(cache, shard, to)
+    await await_settled(cache)
+    return done
+
+
+async def switch_role(cache: LiveCache, shard: str = "", to: str = "") -> Switched:
+    """The same without waiting for the old primary to follow. Raises: WrongUsage, NotSwitched."""
     seen = await cache.look()
     chosen, heir = choose(seen, shard, to)
     began_s = time.monotonic()
@@ -91,7 +101,7 @@ async def switch_over(cache: LiveCache, shard: str = "", to: str = "") -> Switch
     took_ms = round((time.monotonic() - began_s) * 1000, 1)
     if mode is not Mode.CLUSTER:
         await _files(cache)
-    await await_settled(cache)
+    await cache.note("switched over", heir.name, by=by, took_ms=took_ms, **{"from": chosen.primary.name})
     return Switched(chosen.primary.name, heir.name, by, took_ms)
 
 

@@ -14,6 +14,21 @@ from holdfast.topology.record import CacheRecord
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How a change that restarts nodes is to be made."""
+
+    surge: bool = False
+    """Whether each shard gets a spare replica first."""
+    allow_pause: bool = False
+    """Whether a primary without a replica may be restarted, its clients waiting meanwhile."""
+    going_back: bool = False
+    """Whether this takes back a change that failed."""
+
+
+CAREFUL = Manner()
+
+
+@dataclass(frozen=True)
 class Wanted:
     """All that a plan is made from, but for what is seen."""
 
@@ -23,6 +38,7 @@ class Wanted:
     record: CacheRecord
     hosts: Sequence[HostPlace]
     build: EngineBuild
+    """What the nodes are to run."""
     directives: Mapping[str, tuple[Directive, ...]] = field(default_factory=dict)
     """For each member that is a server: its configuration, but for whom it follows."""
     users_digest: str = ""
@@ -32,6 +48,9 @@ class Wanted:
     """Whether `network.allow` keeps anybody out that `network.bind` would let in."""
     stale_certificates: frozenset[str] = frozenset()
     """Members whose certificate has ended, soon will, or is for other addresses."""
+    sentinel_users_digest: str = ""
+    """Digest of the ACL that every sentinel is to have."""
+    manner: Manner = CAREFUL
 
     @property
     def topology(self) -> TopologySpec:

@@ -184,7 +184,13 @@ _COMMANDS_9_1 = [
 
 
 def _build(
-    name: EngineName, version: tuple[int, int, int], config: list[str], commands: list[str], *, tls: bool
+    name: EngineName,
+    version: tuple[int, int, int],
+    config: list[str],
+    commands: list[str],
+    *,
+    tls: bool,
+    rdb_version: int = 11,
 ) -> EngineBuild:
     text = ".".join(map(str, version))
     return EngineBuild(
@@ -194,7 +200,7 @@ def _build(
         command=(f"/engines/{name}-server",),
         source="engine folder",
         tls=tls,
-        rdb_version=11,
+        rdb_version=rdb_version,
         sentinel=True,
         commands=frozenset(commands),
         config_names=frozenset(config),
@@ -203,6 +209,16 @@ def _build(
 
 REDIS_6_2 = _build("redis", (6, 2, 14), _CONFIG_6_2, _COMMANDS_6_2, tls=False)
 REDIS_7_0 = _build("redis", (7, 0, 15), _CONFIG_6_2 + _CONFIG_7_0, _COMMANDS_6_2 + _COMMANDS_7_0, tls=True)
+VALKEY_8_0 = _build(
+    "valkey",
+    (8, 0, 1),
+    _CONFIG_6_2 + _CONFIG_7_0 + _CONFIG_8_0,
+    _COMMANDS_6_2 + _COMMANDS_7_0,
+    tls=True,
+)
+REDIS_8_0 = _build(
+    "redis", (8, 0, 6), _CONFIG_6_2 + _CONFIG_7_0, _COMMANDS_6_2 + _COMMANDS_7_0, tls=True, rdb_version=12
+)
 VALKEY_9_1 = _build(
     "valkey",
     (9, 1, 2),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from holdfast.engine.dialects import EngineVersion, can_copy
 from holdfast.spec.topology import Mode
 from holdfast.topology.plan_replication import sentinel_settings
 from holdfast.topology.record import CacheRecord, Kind, Member
@@ -37,6 +38,7 @@ from holdfast.topology.steps import (
     Unmark,
     WatchPrimary,
 )
+from holdfast.topology.steps_rolling import ChangeEngine, RestartNode, SwitchPrimary
 from holdfast.topology.wanted import Wanted
 
 T = TypeVar("T")
@@ -73,6 +75,8 @@ class Server:
 
     life: int = 0
     """How often it lost all its files."""
+    engine: EngineVersion = EngineVersion("valkey", (9, 1, 2))
+    """What its process runs."""
 
     @property
     def node_id(self) -> str:
@@ -126,7 +130,10 @@ class World:
             return replace(blank, reach=Reach.DOWN, words="connection refused")
         if server.reach is not Reach.UP:
             return replace(blank, reach=server.reach, words="no answer")
-        common = replace(blank, reach=Reach.UP, role=server.role, engine="valkey", version="9.1.2")
+        common = replace(blank, reach=Reach.UP, role=server.role)
+        common = replace(
+            common, engine=server.engine.name, version=".".join(str(part) for part in server.engine.version)
+        )
         if server.kind is Kind.SENTINEL:
             return replace(
                 common,
@@ -234,7 +241,18 @@ class World:
             case Guard():
                 self.guarded = True
             case SaveSpec(digest=digest):
-                self.record = replace(self.record, spec_digest=digest, mode=wanted.topology.mode.value)
+                mode = wanted.topology.mode.value
+                self.record = replace(self.record, spec_digest=digest, mode=mode, engine_before="")
+            case ChangeEngine(key=key):
+                members = tuple(
+                    replace(each, engine=each.engine or self.record.engine) for each in self.record.members
+                )
+                before = self.record.engine_before or self.record.engine
+                self.record = replace(self.record, engine=key, engine_before=before, members=members)
+            case RestartNode():
+                self._restart(wanted, step, part)
+            case SwitchPrimary(old=old, new=new):
+                self._switch(old, new)
             case _:
                 raise AssertionError(f"no model of {step}")
         self.owned_ever |= self.owned
@@ -262,11 +280,12 @@ class World:
         # What it is told to follow is in its file from now on.
         self.servers[step.node] = Server(step.node, step.kind, follows=step.follows)
 
-    def _start(self, wanted: Wanted, name: str) -> None:
+    def _start(self, wanted: Wanted, name: str, engine: EngineVersion | None = None) -> None:
         server = self.servers[name]
         if server.up:
             return
-        self.change(name, up=True, reach=Reach.UP, process=ProcessState.RUNNING)
+        engine = engine or (server.engine if server.made else EngineVersion.of(wanted.build))
+        self.change(name, up=True, reach=Reach.UP, process=ProcessState.RUNNING, engine=engine)
         if server.kind is Kind.SENTINEL:
             if not server.made:
                 self.change(name, made=True, role=Role.SENTINEL, follows="")
@@ -279,6 +298,37 @@ class World:
             known = frozenset({server.node_id}) if self._clustered else frozenset[str]()
             role = Role.REPLICA if server.follows else Role.PRIMARY
             self.change(name, made=True, role=role, known=known)
+        self._sync()
+
+    def _restart(self, wanted: Wanted, step: RestartNode, part: float) -> None:
+        server = self.servers[step.node]
+        _answers(server)
+        others = self.followers(step.node)
+        assert not others, f"{others} follow {step.node}, which would be away"
+        serves = server.role is Role.PRIMARY and (server.slots or not self._clustered)
+        assert not serves or step.alone, f"{step.node} serves, and nobody stands in for it"
+        assert not step.alone or wanted.manner.allow_pause
+        if server.role is Role.REPLICA:
+            head = self.servers[server.follows]
+            assert head.up, f"{step.node} holds the last copy"
+            assert can_copy(EngineVersion.of(wanted.build), head.engine), "it could not copy from its primary"
+        self.change(step.node, up=False, process=ProcessState.STOPPED)
+        if part < 1.0:
+            return
+        self._start(wanted, step.node, EngineVersion.of(wanted.build))
+
+    def _switch(self, old: str, new: str) -> None:
+        former, heir = self.servers[old], self.servers[new]
+        _answers(former, Role.PRIMARY)
+        _answers(heir, Role.REPLICA)
+        assert heir.follows == old
+        others = [name for name in self.followers(old) if name != new]
+        self.change(new, role=Role.PRIMARY, follows="", slots=former.slots)
+        self.change(old, role=Role.REPLICA, follows=new, slots=frozenset())
+        for name in others:
+            self.change(name, follows=new)
+        for sentinel in self.of_kind(Kind.SENTINEL):
+            self.change(sentinel.name, monitored=new, replicas=sentinel.replicas - {new} | {old})
         self._sync()
 
     def _users(self, wanted: Wanted, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Directives and users that differ: changed while the node runs, or refused because only a restart can."""
+"""Directives and users that differ: changed while the node runs; those that only a restart changes are left alone here."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from tests.unit.topology.model import World
 from tests.unit.topology.wishes import nothing, wish
 
 from holdfast.engine.directive import Directive, directive, words
-from holdfast.topology.changes import RestartNeeded, change_steps
+from holdfast.topology.changes import change_steps, written_anew
 from holdfast.topology.seen import Reach, SeenCache
 from holdfast.topology.steps import SetConfig, SetUsers, Step
+from holdfast.topology.steps_rolling import WriteAnew
 from holdfast.topology.wanted import Wanted
 
 PAIR = wish("replicated", replicas=1)
@@ -64,21 +65,32 @@ def test_what_a_running_server_takes_is_set(
     assert steps == ([] if changes is None else [SetConfig("n1", changes)])
 
 
-def test_what_needs_a_restart_is_refused_with_every_difference() -> None:
+def test_what_needs_a_restart_is_left_to_the_rolling_plan() -> None:
     world = pair()
     wanted = wanting(world, directive("databases", 32, "d"), directive("maxmemory", 5, "m"))
-    with pytest.raises(RestartNeeded) as told:
-        list(change_steps(wanted, configured(world, databases="16", maxmemory="0")))
-    assert told.value.directives == (("n1", "databases", "16", "32"),)
-    assert "databases on n1 (16 -> 32)" in str(told.value)
-    assert "Nothing was changed" in str(told.value)
-    assert "holdfast down CACHE && holdfast up FILE" in str(told.value)
+    steps = list(change_steps(wanted, configured(world, databases="16", maxmemory="0")))
+    assert steps == [SetConfig("n1", {"maxmemory": ("0", "5")})]
 
 
-def test_a_node_that_leaves_needs_no_restart_and_no_change() -> None:
+def test_a_node_that_leaves_is_not_changed() -> None:
     world = pair()
-    wanted = wanting(world, directive("databases", 32, "d"))
-    assert list(change_steps(wanted, configured(world, databases="16"), leaving={"n1"})) == []
+    wanted = wanting(world, directive("maxmemory", 32, "d"))
+    assert list(change_steps(wanted, configured(world, maxmemory="16"), leaving={"n1"})) == []
+
+
+def test_what_a_server_failed_to_write_is_written_anew_where_the_spec_asks_for_it() -> None:
+    world = pair()
+    seen = world.seen()
+    failed = replace(
+        seen, nodes=tuple(replace(node, unwritten=("BGSAVE", "BGREWRITEAOF")) for node in seen.nodes)
+    )
+    snapshots = Wish.of(PAIR, persistence={"rdb": {"enabled": True}}).wanted(world)
+    assert list(written_anew(snapshots, failed)) == [
+        WriteAnew("n1", "BGSAVE"),
+        WriteAnew("n2", "BGSAVE"),
+    ]
+    nothing_kept = Wish.of(PAIR, persistence={"rdb": {"enabled": False}}).wanted(world)
+    assert list(written_anew(nothing_kept, failed)) == []
 
 
 def test_a_node_that_does_not_answer_or_was_not_asked_is_left_alone() -> None:

@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.unit.engine.builds import REDIS_6_2, REDIS_7_0, REDIS_8_0, VALKEY_8_0, VALKEY_9_1
 from tests.unit.topology.drive import Wish, reach
 from tests.unit.topology.model import World
 from tests.unit.topology.wishes import GB, nothing, wish
 
+from holdfast.engine.build import EngineBuild
 from holdfast.errors import HoldfastError, Refused
 from holdfast.topology.layout import HostPlace
 from holdfast.topology.plan import topology_steps
@@ -69,32 +71,35 @@ def test_the_mode_may_change_before_anything_is_made() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "fits"),
+    ("runs", "asked", "why"),
     [
-        ({"name": "valkey", "version": "9.1"}, True),
-        ({"name": "any"}, True),
-        ({"version": ">=8.0 <10"}, True),
-        ({"name": "redis"}, False),
-        ({"name": "valkey", "version": "8.0"}, False),
-        ({"version": "<9.1"}, False),
-        ({"version": "<=9.1.2"}, True),
+        (REDIS_7_0, VALKEY_8_0, ""),
+        (REDIS_6_2, VALKEY_9_1, ""),
+        (VALKEY_8_0, VALKEY_9_1, ""),
+        (REDIS_7_0, REDIS_8_0, ""),
+        (REDIS_8_0, VALKEY_9_1, "does not load what Redis 8.0.6 writes (RDB 12)"),
+        (REDIS_8_0, VALKEY_8_0, "does not load what Redis 8.0.6 writes (RDB 12)"),
+        (VALKEY_9_1, VALKEY_8_0, "does not load what Valkey 9.1.2 writes (RDB 80)"),
+        (VALKEY_8_0, REDIS_8_0, "different families"),
+        (REDIS_7_0, REDIS_6_2, "does not load"),
     ],
 )
-def test_another_engine_is_refused(engine: dict[str, Any], fits: bool) -> None:
-    world = brought_up(STANDALONE)
-    if fits:
-        allowed(world, STANDALONE, engine=engine)
-    else:
-        told = refusal(world, STANDALONE, engine=engine)
-        assert "n1 runs valkey 9.1.2" in told.what
-        assert "replaced in turn" in told.why
-        assert "Put the engine back" in told.instead
+def test_an_engine_is_changed_only_in_directions_that_replicate(
+    runs: EngineBuild, asked: EngineBuild, why: str
+) -> None:
+    world = brought_up(STANDALONE, build=runs)
+    if not why:
+        allowed(world, STANDALONE, build=asked)
+        return
+    told = refusal(world, STANDALONE, build=asked)
+    assert why in told.why
+    assert "holdfast migrate" in told.instead
 
 
 def test_an_engine_that_does_not_answer_or_tells_no_version_is_not_judged() -> None:
-    world = brought_up(STANDALONE)
-    allowed(world, STANDALONE, using(world, reach=Reach.SILENT), engine={"name": "redis"})
-    allowed(world, STANDALONE, using(world, version=""), engine={"version": "8.0"})
+    world = brought_up(STANDALONE, build=REDIS_8_0)
+    allowed(world, STANDALONE, using(world, reach=Reach.SILENT), build=VALKEY_9_1)
+    allowed(world, STANDALONE, using(world, version=""), build=VALKEY_9_1)
 
 
 @pytest.mark.parametrize(

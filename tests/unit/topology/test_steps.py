@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from holdfast.topology import steps
+from holdfast.topology import steps, steps_rolling
 from holdfast.topology.record import Kind
 from holdfast.topology.steps import Step
 
@@ -33,6 +33,10 @@ EVERY: tuple[Step, ...] = (
     steps.Relabel("n1", "b"),
     steps.Guard(),
     steps.SaveSpec("0123456789abcdef"),
+    steps_rolling.ChangeEngine("Redis 7.0.15", "Valkey 9.1.2", "valkey-9.1.2@wheel"),
+    steps_rolling.RestartNode("n1", Kind.SERVER, "primary without a replica", ("hz 10 -> 20",), 0.3),
+    steps_rolling.SwitchPrimary("n1", "n2"),
+    steps_rolling.WriteAnew("n1", "BGREWRITEAOF"),
 )
 
 

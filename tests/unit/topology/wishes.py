@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from tests.unit.engine.builds import VALKEY_9_1
 from tests.unit.topology.model import World
 
+from holdfast.engine.build import EngineBuild
 from holdfast.engine.directive import directive
 from holdfast.spec.cache import Spec
 from holdfast.topology.layout import HostPlace
 from holdfast.topology.record import CacheRecord
-from holdfast.topology.wanted import Wanted
+from holdfast.topology.wanted import CAREFUL, Manner, Wanted
 
 ZONES = ("zone-a", "zone-b", "zone-c", "zone-d")
 GB = 1 << 30
@@ -44,19 +45,23 @@ def wanted_of(
     *,
     hosts: Sequence[HostPlace] | None = None,
     users: str = "users-1",
+    build: EngineBuild = VALKEY_9_1,
+    manner: Manner = CAREFUL,
     **sections: Any,
 ) -> Wanted:
     """What `topology` asks for of the cache that `record` remembers."""
     spec = spec_of(topology, **sections)
     maxmemory = directive("maxmemory", spec.memory.maxmemory_bytes or 0, "memory.maxmemory")
+    backlog = directive("tcp-backlog", spec.network.backlog, "network.backlog")
     return Wanted(
         spec=spec,
         digest=repr((topology, users, sorted(sections.items()))),
         record=record,
         hosts=hosts or (HostPlace("local", tuple(spec.topology.zones)),),
-        build=VALKEY_9_1,
-        directives={member.name: (maxmemory,) for member in record.servers},
+        build=build,
+        directives={member.name: (maxmemory, backlog) for member in record.servers},
         users_digest=users,
+        manner=manner,
     )
 
 
