@@ -152,6 +152,8 @@ def test_users_come_and_go_and_nobody_else_is_cut_off(bench: Bench, mode: str, e
         assert late.get("parcel:1") == "there"
         with pytest.raises(redis.exceptions.NoPermissionError):
             late.get("ticket:1")
+        kept_secret = bench.state / "caches" / "demo" / "passwords" / "late"
+        secret = kept_secret.read_text()
         doomed = node_client(bench, names[0], "late")
         doomed.ping()
         assert bench.run("up", str(bench.spec(more)), "--json", check=True).facts["steps"] == []
@@ -175,6 +177,12 @@ def test_users_come_and_go_and_nobody_else_is_cut_off(bench: Bench, mode: str, e
     # What is set is also what the files say.
     bench.run("down", "demo", check=True)
     bench.run("up", "demo", "--json", check=True)
+    assert not kept_secret.exists()
+    # A service of the same name gets a password of its own: the one that went does not come to life again.
+    bench.run("up", str(bench.spec(more)), "--json", check=True)
+    assert client(bench, "late").set("parcel:1", "mine")
+    assert kept_secret.read_text() != secret
+    kept_secret.write_text(secret)
     with pytest.raises(redis.exceptions.AuthenticationError):
         node_client(bench, names[0], "late").ping()
     assert client(bench).get("cart:none") is None
@@ -274,7 +282,7 @@ REFUSALS = [
         "migration",
     ),
     ("below what is used", "maxmemory: 100mb", "maxmemory: 5mb", "already uses"),
-    ("an older version", 'version: "7.0"', 'version: "6.2"', "holdfast migrate"),
+    ("an engine without TLS", 'version: "7.0"', 'version: "6.2"', "with TLS"),
     ("tls off", "tls: where_available", "tls: off", "second cache"),
 ]
 
