@@ -21,6 +21,7 @@ COMMAND_MODULES = (
     "holdfast.cli.bench",
     "holdfast.cli.upgrade",
     "holdfast.cli.supervisor",
+    "holdfast.cli.service",
     "holdfast.cli.doctor",
     "holdfast.cli.docs",
     "holdfast.cli.uninstall",

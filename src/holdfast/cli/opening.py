@@ -12,7 +12,7 @@ from holdfast.spec.load import LoadedSpec
 from holdfast.spec.place import PlaceKind
 from holdfast.state import StateFolder
 from holdfast.supervisor.client import SupervisorClient
-from holdfast.supervisor.launch import ensure_running, local_client
+from holdfast.supervisor.launch import local_client, using
 from holdfast.topology.hosts import NodeHost
 from holdfast.topology.live import LiveCache
 from holdfast.topology.open import AS_IT_IS, EngineWish, open_cache
@@ -61,8 +61,6 @@ async def machines(given: Named, *, start: bool) -> AsyncIterator[Mapping[str, N
     place = given.loaded.spec.place
     clients: list[SupervisorClient] = []
     if place.kind is PlaceKind.LOCAL:
-        if start:
-            await ensure_running(given.state)
         clients.append(local_client(given.state))
     elif place.kind is PlaceKind.HOSTS:
         for name, host in sorted(place.hosts.items()):
@@ -79,6 +77,8 @@ async def machines(given: Named, *, start: bool) -> AsyncIterator[Mapping[str, N
             "choose place: local or place: hosts to run it here",
         )
     async with AsyncExitStack() as stack:
+        if start and place.kind is PlaceKind.LOCAL:
+            await stack.enter_async_context(using(given.state))
         hosts: dict[str, NodeHost] = {}
         for client in clients:
             hosts[client.name] = await stack.enter_async_context(client)

@@ -1,4 +1,4 @@
-"""`holdfast supervisor run | status | stop`: this machine's supervisor."""
+"""`holdfast supervisor run | status | upgrade | stop`: this machine's supervisor."""
 
 from __future__ import annotations
 
@@ -68,6 +68,36 @@ def status(json: AsJson = False) -> None:
         },
     }
     show(told, text, as_json=json)
+
+
+@supervisor.command()
+def upgrade(json: AsJson = False) -> None:
+    """Replace the supervisor that runs by this program's own, while clients work; no node is touched.
+
+    Commands do the same by themselves when they meet one that speaks another version. For some tenths of a second nobody
+    watches over the nodes; what dies meanwhile is seen to by the new supervisor.
+
+    \b
+    Example: holdfast supervisor upgrade
+    """
+    import asyncio
+    from dataclasses import asdict
+
+    from holdfast.cli.console import show
+    from holdfast.state import StateFolder, audit
+    from holdfast.supervisor.launch import replace
+
+    state = StateFolder.open()
+    done = asyncio.run(replace(state))
+    audit(state, "supervisor upgrade", {"from": done.before, "to": done.after})
+    if done.before:
+        text = (
+            f"Supervisor {done.after} in place of {done.before}: {done.nodes} nodes run on, the same processes; "
+            f"nobody watched over them for {done.unwatched_s:.1f} s."
+        )
+    else:
+        text = f"None ran; supervisor {done.after} is started."
+    show(asdict(done), text, as_json=json)
 
 
 @supervisor.command()

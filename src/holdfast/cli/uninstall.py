@@ -21,8 +21,8 @@ SUPERVISOR_ENDS_S = 10.0
 def uninstall(yes: Yes = False, json: AsJson = False) -> None:
     """List all that Holdfast keeps on this machine, and remove it once you say so.
 
-    Fetched engines, caches with their data, secrets and logs go; nothing outside the state folder is touched, and what
-    else lies in that folder stays. While a cache is up nothing is removed. With --json and without --yes it only lists.
+    Fetched engines, caches with their data, secrets and logs go; outside the state folder only the service that
+    `holdfast service install` registered is touched, and what else lies in that folder stays. While a cache is up nothing is removed. With --json and without --yes it only lists.
 
     \b
     Examples:
@@ -36,15 +36,19 @@ def uninstall(yes: Yes = False, json: AsJson = False) -> None:
     from holdfast.cli.exit import ExitCode
     from holdfast.host.belongings import StillInUse, belongings_in, remove, users_of
     from holdfast.state import StateFolder, locate
+    from holdfast.supervisor import service
 
     folder = locate(os.environ)
     if (folder / "version").exists():
         StateFolder.open()  # refuses a folder of somebody else, or of a newer Holdfast
     seen = belongings_in(folder)
     users = users_of(folder) if seen.own else ()
+    unit = service.registered(StateFolder(folder)) if seen.own else None
     removing = bool(seen.own) and (yes or not json)
     if not json:
         console.show(None, lambda screen: _list(screen, seen, users), as_json=False)
+        if unit is not None:
+            console.out(f"registered with systemd, and removed with the rest: {unit.path}")
     working = tuple(user for user in users if not user.is_supervisor_of(folder))
     if removing and working:
         raise StillInUse(working, seen.caches)
@@ -52,6 +56,8 @@ def uninstall(yes: Yes = False, json: AsJson = False) -> None:
         console.err("holdfast: nothing was removed; --yes removes without asking")
         raise typer.Exit(ExitCode.FAILED)
     if removing:
+        if unit is not None:
+            service.remove(StateFolder.open())
         if users:  # the supervisor alone, with nothing left to supervise
             _end_supervisor()
         remove(seen)
@@ -62,6 +68,7 @@ def uninstall(yes: Yes = False, json: AsJson = False) -> None:
             for each in seen.own
         ],
         "foreign": [str(path) for path in seen.foreign],
+        "service": unit.path if unit is not None else None,
         "in_use_by": [{"pid": user.pid, "program": user.program, "path": user.path} for user in users],
         "removed": removing,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from holdfast.engine.build import EngineBuild
+from holdfast.engine.config import CLUSTER_STATE_NAME
 from holdfast.engine.datafiles import look_at_files
 from holdfast.state import write_private
 from holdfast.supervisor.node import SOCKET, ManagedNode
@@ -45,6 +46,15 @@ class GuardedNode:
         """Have it follow that node from its start on."""
         file = self._node.folder / CONFIG
         write_private(file, following(file.read_text(), address, port))
+
+    def cluster_id(self) -> str:
+        """Its id in its cluster, by its own memory of it; empty where it has none."""
+        try:
+            text = (self._node.folder / CLUSTER_STATE_NAME).read_text(errors="replace")
+        except OSError:
+            return ""
+        lines = (line.split(" ") for line in text.splitlines())
+        return next((words[0] for words in lines if len(words) > 2 and "myself" in words[2].split(",")), "")
 
     def has_data_files(self) -> bool:
         """Whether it would load any key: an append-only file of an empty data set is not an empty file."""

@@ -45,6 +45,9 @@ class LocalNode(Protocol):
     def follow(self, address: str, port: int) -> None:
         """Write into its file whom it is to follow when it starts."""
 
+    def cluster_id(self) -> str:
+        """Its id in its cluster as its own files have it; empty where they have none."""
+
     def has_data_files(self) -> bool:
         """Whether there is a data set on its disk that it would load."""
 
@@ -85,6 +88,9 @@ class Guardian:
 
     async def begin(self) -> None:
         """Learn who is who, then start watching: a node that dies before it was ever seen could not be replaced."""
+        for name, watched in self._nodes.items():  # of one that died before this supervisor came
+            if known := watched.node.cluster_id():
+                self._ids[name] = known
         await self._sample()
         self._always = [asyncio.create_task(self._beat()), asyncio.create_task(self._keep_sampling())]
 
@@ -166,8 +172,8 @@ class Guardian:
             taken = await self._settle_succession(name, why, at_s)
             if taken is None:
                 return
-            if taken.heir and not member.bus_port:
-                heir = self._doors.record.member(taken.heir)
+            if (leader := taken.heir or taken.leader) and not member.bus_port:
+                heir = self._doors.record.member(leader)
                 watched.node.follow(heir.address, heir.port)
             await self._restart(name)
             if taken.was_primary and member.bus_port:
@@ -223,10 +229,12 @@ class Guardian:
             return taken.words if clustered and taken.known_ms is None else ""
         if not taken.was_primary and taken.heard:
             return ""  # a replica: whatever it holds is replaced by its primary's data
-        # A follower that does not answer now may be alive behind a cut link; one of ours is known to be dead.
+        # A follower that does not answer now may be alive behind a cut link; one of ours is known to be dead. Where it was
+        # never seen who followed (this supervisor came after the end), anybody may have.
+        others = tuple(each.name for each in self._doors.record.servers if each.name != name)
         silent = [
             follower
-            for follower in self._followers.get(name, ())
+            for follower in self._followers.get(name, others)
             if follower not in taken.heard
             and (follower not in self._nodes or self._nodes[follower].node.state is ProcessState.RUNNING)
         ]

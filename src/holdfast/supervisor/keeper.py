@@ -8,6 +8,7 @@ import functools
 import json
 import re
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,9 @@ class Keeper:
                 node.adopt()
         for file in sorted(self.state.nodes.glob(f"*/{WATCH}")):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                await self._begin_watch(protocol.watch_from_json(json.loads(file.read_bytes())))
+                order = protocol.watch_from_json(json.loads(file.read_bytes()))
+                await self._begin_watch(order)
+                self._see_to_the_ended(order.cache)
         self._rotating = asyncio.create_task(self._rotate())
 
     async def end(self) -> None:
@@ -288,6 +291,13 @@ class Keeper:
             node.on_end = functools.partial(guardian.node_ended, name)
         self._guardians[order.cache] = guardian
         await guardian.begin()
+
+    def _see_to_the_ended(self, cache: str) -> None:
+        """Nodes that ended while no supervisor watched, as all have after a reboot: they are seen to as if just now."""
+        for (owner, name), node in self._nodes.items():
+            seen = node.seen()
+            if owner == cache and seen.state is ProcessState.EXITED and cache in self._guardians:
+                self._guardians[cache].node_ended(name, seen.why, time.monotonic())
 
     async def _end_watch(self, cache: str) -> None:
         guardian = self._guardians.pop(cache, None)

@@ -47,6 +47,8 @@ class Taken:
     was_primary: bool = False
     heir: str = ""
     """The node that has its place now; empty when nobody has."""
+    leader: str = ""
+    """Outside a cluster: the primary that is there already; the one that ended was none, or is none any more."""
     words: str = ""
     asked: tuple[str, ...] = ()
     asked_ms: float | None = None
@@ -230,8 +232,9 @@ async def _alone(takeover: Takeover) -> Taken:
     dead = doors.record.member(takeover.dead)
     address = f"{dead.address} {dead.port}"
     voices = await doors.voices(without=takeover.dead)
-    if any(voice.is_primary for voice in voices):
-        return Taken(heard=frozenset(each.name for each in voices))
+    if leaders := [voice.name for voice in voices if voice.is_primary]:
+        leader = leaders[0] if len(leaders) == 1 else ""
+        return Taken(heard=frozenset(each.name for each in voices), leader=leader)
     wanting = rules.best_replica(address, voices)
     taken = Taken(
         was_primary=True,

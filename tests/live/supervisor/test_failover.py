@@ -5,72 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any
 
 import pytest
-from tests.live.conftest import Bench, need, until
-from tests.live.supervisor.ledger import Way, Writers
-
-SLOW_VOTE = "15s"
-"""Node timeout so long that a quick failover cannot be the engine's own doing."""
-HANG_S = 8.0
-"""Far below what the engine alone needs at that node timeout, far above what is measured (RESULTS.md)."""
-
-
-def up(
-    bench: Bench,
-    engine: str,
-    mode: str,
-    *,
-    replicas: int = 1,
-    persistence: str = "",
-    timeout: str = SLOW_VOTE,
-) -> Way:
-    build = need(engine)
-    shards = 3 if mode == "cluster" else 1
-    path = bench.spec(
-        "format: 1\n"
-        "cache: {name: shop}\n"
-        f'engine: {{name: {build.name}, version: "{build.version[0]}.{build.version[1]}"}}\n'
-        f"topology: {{mode: {mode}, shards: {shards}, replicas: {replicas}, zones: [a, b, c], node_timeout: {timeout}}}\n"
-        "memory: {maxmemory: 64mb}\n"
-        f"{persistence}"
-    )
-    bench.run("up", str(path), check=True)
-    time.sleep(1.5)  # one sample of ids and offsets
-    return Way(bench, "shop")
-
-
-def shards_of(bench: Bench) -> list[dict[str, Any]]:
-    """Primary, its replicas and its slots, by status."""
-    nodes = bench.status("shop")["nodes"]
-    found = []
-    for node in nodes:
-        if node["role"] == "primary" and (node["slots"] or all(not other["slots"] for other in nodes)):
-            slots: set[int] = set()
-            for span in node["slots"]:
-                first, _, last = span.partition("-")
-                slots |= set(range(int(first), int(last or first) + 1))
-            replicas = [each["name"] for each in nodes if each["primary"] == node["name"]]
-            found.append({"primary": node["name"], "replicas": replicas, "slots": slots or None})
-    return found
-
-
-def events(bench: Bench, kind: str) -> list[dict[str, Any]]:
-    return [
-        event
-        for event in bench.run("events", "shop", "--json", "--last", "200").facts
-        if event["kind"] == kind
-    ]
-
-
-def await_health(bench: Bench, bound_s: float) -> None:
-    """Wait until status has nothing to say; if it has, fail with that and with what happened."""
-    end = time.monotonic() + bound_s
-    while (seen := bench.run("status", "shop")).code != 0:
-        if time.monotonic() > end:
-            pytest.fail(f"not healthy within {bound_s:g} s\n{seen.out}\n{bench.run('events', 'shop').out}")
-        time.sleep(0.2)
+from tests.live.conftest import Bench, until
+from tests.live.supervisor.guarded import HANG_S, KEPT, await_health, events, shards_of, up
+from tests.live.supervisor.ledger import Writers
 
 
 @pytest.mark.parametrize("engine", ["valkey-9.1", "valkey-8.0", "redis-7.0"])
@@ -143,9 +82,6 @@ def test_replicas_and_sentinels_that_die_are_started_again(bench: Bench) -> None
     assert after["sentinel-2"] != before["sentinel-2"]
     assert way.primaries() == [shard["primary"]] or way.roles()[shard["primary"]] == "master"
     assert events(bench, "failover") == []
-
-
-KEPT = "persistence: {aof: {enabled: true, fsync: everysec}}\n"
 
 
 @pytest.mark.parametrize("mode", ["cluster", "replicated", "sentinel"])
