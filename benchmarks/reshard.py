@@ -140,6 +140,7 @@ class ByHandRig:
         servers.agree()
         for port in replicas:
             servers.ask(port, "CLUSTER", "REPLICATE", str(servers.ask(primary, "CLUSTER", "MYID")))
+        servers.settle()  # a new primary that has just come answers CLUSTERDOWN, at which the tool gives up
         moving_began = time.monotonic()
         servers.run_cli("--cluster", "rebalance", seed, "--cluster-use-empty-masters", bound_s=GROW_BOUND_S)
         moving_ended = time.monotonic()
