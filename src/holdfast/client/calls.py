@@ -24,6 +24,8 @@ from holdfast.client.wire import ASKING, Meaning, ReplyError, meaning, pack, red
 ReadFrom = Literal["primary", "replica_preferred", "replica", "nearest"]
 READS = ("primary", "replica_preferred", "replica", "nearest")
 MOST_REDIRECTS = 8
+LEFT_ALONE_S = 0.05
+"""How long a call that has tried already waits at a time while its node is left alone."""
 
 
 class WrongType(Exception):
@@ -79,6 +81,7 @@ def ask(shared: Shared, wanted: Request) -> Policy:
     """
     began, attempt, redirects, why = shared.clock.now(), 0, 0, "no layout is known yet"
     asked_to: Address | None = None
+    failing: list[Node] = []
     while True:
         now = shared.clock.now()
         if shared.closed:
@@ -99,10 +102,15 @@ def ask(shared: Shared, wanted: Request) -> Policy:
             continue
         node = shared.node(asked_to or shard.primary)  # type: ignore[union-attr]
         if not node.breaker.allows(now):
-            shared.look_again()
-            raise _unavailable(
-                shared, wanted, began, f"{node.address} failed repeatedly and is left alone for a while"
-            )
+            if attempt == 0:
+                shared.look_again()
+                raise _unavailable(
+                    shared, wanted, began, f"{node.address} failed repeatedly and is left alone for a while"
+                )
+            yield Relook(
+                version, min(wanted.until, now + LEFT_ALONE_S)
+            )  # it was just lost: a new primary may come
+            continue
         try:
             if asked_to is None:
                 reply = yield wanted.sent_to(shared, node, readonly=False, until=wanted.until)
@@ -110,11 +118,14 @@ def ask(shared: Shared, wanted: Request) -> Policy:
                 reply = yield from _asking(shared, wanted, node)
                 asked_to = None
         except NodeUnreached as failed:
-            if not failed.busy:
+            if not failed.busy and node not in failing:
+                failing.append(node)
                 node.breaker.failed(now)
             asked_to, why = None, str(failed)
         except NodeLost as failed:
-            node.breaker.failed(now)
+            if node not in failing:  # a call counts once, however often it tries
+                failing.append(node)
+                node.breaker.failed(now)
             asked_to, why = None, str(failed)
             if not wanted.repeatable:
                 shared.look_again()
@@ -139,15 +150,14 @@ def ask(shared: Shared, wanted: Request) -> Policy:
                     asked_to = there
                 continue
             why = f"{node.address} answered: {said}"
-        if not shared.budget.spend():
+        pause = backoff_s(attempt, shared.clock.chance())
+        attempt += 1
+        yield Relook(version, min(wanted.until, shared.clock.now() + pause))
+        if shared.version == version and not shared.budget.spend():
             raise _unavailable(
                 shared, wanted, began, f"{why}; and so many calls fail that none is tried again"
             )
         shared.figures.retries += 1
-        pause = backoff_s(attempt, shared.clock.chance())
-        attempt += 1
-        shared.look_again()
-        yield Relook(version, min(wanted.until, shared.clock.now() + pause))
 
 
 def _asking(shared: Shared, wanted: Request, node: Node) -> Policy:
