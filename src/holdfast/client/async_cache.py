@@ -11,11 +11,13 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from holdfast.client.asyncio_edge import AsyncioEdge, TaskFlight
 from holdfast.client.calls import ReadFrom
+from holdfast.client.errors import CacheError
 from holdfast.client.first_tier import FirstTier
 from holdfast.client.health import Health, health_of
 from holdfast.client.login import Credentials
 from holdfast.client.opening import Source, profile_of_url
 from holdfast.client.shared import OWN_WRITES, Namespaces, Settings, Shared
+from holdfast.client.values import MAGIC
 from holdfast.client.verbs import Verbs, fields_of
 from holdfast.profile import Profile
 
@@ -79,6 +81,16 @@ class AsyncNamespace(Generic[T]):
                 pass
         if key is not None:
             self._verbs.key(key, fields)
+        if read is None and within_s is None and (node := self._verbs.plain_node()) is not None:
+            soon = self._edge.get_soon(node, ready)
+            if soon is not None:
+                try:
+                    raw = await soon
+                except CacheError:
+                    pass  # the policy below decides what to do about it
+                else:
+                    if raw is None or (raw.__class__ is bytes and raw[:2] != MAGIC):
+                        return self._verbs.plain_value(ready, raw)  # type: ignore[no-any-return]
         return await self._edge.run(self._verbs.get(ready, read, within_s))  # type: ignore[no-any-return]
 
     async def get_or_load(
@@ -150,6 +162,19 @@ class AsyncNamespace(Generic[T]):
     ) -> bool:
         """Remove a key. Returns: whether there was one."""
         return bool(await self._edge.run(self._verbs.delete(self._verbs.key(key, fields), within_s)))
+
+    async def touch(
+        self,
+        key: str | None = None,
+        /,
+        *,
+        ttl_s: float | str | None = None,
+        within_s: float | None = None,
+        **fields: object,
+    ) -> bool:
+        """Give a key its TTL anew, as for a session that is in use. Returns: whether there was one."""
+        ready = self._verbs.key(key, fields)
+        return bool(await self._edge.run(self._verbs.touch(ready, ttl_s, within_s)))
 
     async def increment(
         self,

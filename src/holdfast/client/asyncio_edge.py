@@ -19,6 +19,7 @@ from holdfast.client.operations import (
     FlightGivenUp,
     Later,
     Load,
+    Node,
     Operation,
     Pause,
     Policy,
@@ -106,6 +107,13 @@ class AsyncioEdge:
                     operation = policy.send(result)
         except StopIteration as done:
             return done.value
+
+    def get_soon(self, node: Node, key: str) -> asyncio.Future[Any] | None:
+        """A plain read, joined with those of others in this turn of the loop; None where that cannot be now."""
+        if self._loop is not asyncio.get_running_loop():
+            return None
+        door: StreamDoor = node.door
+        return door.get_soon(key, monotonic() + self.shared.command_s)
 
     async def _do(self, operation: Operation) -> Any:
         match operation:

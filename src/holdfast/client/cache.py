@@ -148,6 +148,19 @@ class Namespace(Generic[T]):
         """Remove a key. Returns: whether there was one."""
         return bool(self._edge.run(self._verbs.delete(self._verbs.key(key, fields), within_s)))
 
+    def touch(
+        self,
+        key: str | None = None,
+        /,
+        *,
+        ttl_s: float | str | None = None,
+        within_s: float | None = None,
+        **fields: object,
+    ) -> bool:
+        """Give a key its TTL anew, as for a session that is in use. Returns: whether there was one."""
+        ready = self._verbs.key(key, fields)
+        return bool(self._edge.run(self._verbs.touch(ready, ttl_s, within_s)))
+
     def increment(
         self,
         key: str | None = None,

@@ -15,22 +15,44 @@ from typing import Any
 from holdfast.client.errors import CacheError, NodeLost, NodeUnreached, ServerUnfit
 from holdfast.client.layout import Address
 from holdfast.client.login import READONLY, Login
-from holdfast.client.wire import INCOMPLETE, Push, ReplyError, reader
+from holdfast.client.wire import INCOMPLETE, Push, ReplyError, pack, reader
 
 TICK_S = 0.02
 """How often deadlines are looked at: one timer per connection, none per call."""
+MOST_JOINED = 100
+"""Reads that go into one MGET at most."""
 STALLED_AFTER_S = 1.0
 """A reply that is later than its caller's deadline by this much: the connection is given up."""
 
 
 class Waiting:
-    """A caller's place in the queue."""
+    """A place in the queue: one caller's, or that of several whose reads were joined."""
 
-    __slots__ = ("count", "future", "replies", "until")
+    __slots__ = ("count", "future", "joined", "replies", "until")
 
-    def __init__(self, future: asyncio.Future[Any], count: int, until: float) -> None:
-        self.future, self.count, self.until = future, count, until
+    def __init__(
+        self,
+        future: asyncio.Future[Any],
+        count: int,
+        until: float,
+        joined: list[asyncio.Future[Any]] | None = None,
+    ) -> None:
+        self.future, self.count, self.until, self.joined = future, count, until, joined
         self.replies: list[Any] | None = None if count == 1 else []
+
+    def fail(self, why: Exception) -> None:
+        """Tell whoever still waits."""
+        for future in self.joined or (self.future,):
+            if not future.done():
+                future.set_exception(why)
+
+
+def _hand_out(joined: list[asyncio.Future[Any]], reply: Any) -> None:
+    """Give each of joined reads its value; an error is everybody's."""
+    values = reply if reply.__class__ is list and len(reply) == len(joined) else [reply] * len(joined)
+    for future, value in zip(joined, values, strict=True):
+        if not future.done():
+            future.set_result(value)
 
 
 class StreamLink(asyncio.Protocol):
@@ -49,6 +71,7 @@ class StreamLink(asyncio.Protocol):
         self._reader = reader()
         self._gets = self._reader.gets
         self._out: list[bytes] = []
+        self._gets_to_join: list[tuple[str, asyncio.Future[Any], float]] = []
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._on_push, self._on_end = on_push, on_end
@@ -72,6 +95,40 @@ class StreamLink(asyncio.Protocol):
         if self._timer is None:
             self._timer = self._loop.call_later(TICK_S, self._tick)
         return future
+
+    def get_soon(self, key: str, until: float) -> asyncio.Future[Any]:
+        """GET, joined with all others of this turn of the loop into one MGET; not for clusters, whose keys have slots."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if not self.open:
+            future.set_exception(NodeUnreached(self.address, "the connection has ended"))
+            return future
+        if not self._gets_to_join:
+            self._loop.call_soon(self._join)
+        self._gets_to_join.append((key, future, until))
+        return future
+
+    def _join(self) -> None:
+        """Send the reads of this turn."""
+        joined, self._gets_to_join = self._gets_to_join, []
+        for at in range(0, len(joined), MOST_JOINED):
+            some = joined[at : at + MOST_JOINED]
+            if not self.open:
+                for _, future, _ in some:
+                    if not future.done():
+                        future.set_exception(NodeUnreached(self.address, "the connection has ended"))
+                continue
+            keys = [key for key, _, _ in some]
+            futures = [future for _, future, _ in some]
+            until = some[0][2]
+            if len(some) == 1:
+                self.waiting.append(Waiting(futures[0], 1, until))
+                self._out.append(pack(("GET", keys[0])))
+            else:
+                self.waiting.append(Waiting(futures[0], 1, until, futures))
+                self._out.append(pack(("MGET", *keys)))
+        if self._timer is None and self.open:
+            self._timer = self._loop.call_later(TICK_S, self._tick)
+        self._flush()
 
     async def room(self, most: int) -> None:
         """Wait while that many callers wait, or the server takes no more bytes."""
@@ -111,7 +168,10 @@ class StreamLink(asyncio.Protocol):
                 head = waiting[0]
                 if head.replies is None:
                     waiting.popleft()
-                    if not head.future.done():
+                    joined = head.joined
+                    if joined is not None:
+                        _hand_out(joined, reply)
+                    elif not head.future.done():
                         head.future.set_result(reply)
                     continue
                 head.replies.append(reply)
@@ -146,8 +206,8 @@ class StreamLink(asyncio.Protocol):
         self._timer = None
         now = monotonic()
         for each in self.waiting:
-            if now >= each.until and not each.future.done():
-                each.future.set_exception(NodeLost(self.address, "it did not answer in time"))
+            if now >= each.until:
+                each.fail(NodeLost(self.address, "it did not answer in time"))
         if self.waiting and now >= self.waiting[0].until + STALLED_AFTER_S:
             self.close("it stopped answering")
         elif self.waiting and self.open:
@@ -167,9 +227,7 @@ class StreamLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         while self.waiting:
-            future = self.waiting.popleft().future
-            if not future.done():
-                future.set_exception(why)
+            self.waiting.popleft().fail(why)
         self._out.clear()
         self._wake()
         if was_open and self._on_end is not None:
@@ -252,6 +310,13 @@ class StreamDoor:
         if link is None or not link.open or link.crowded or len(link.waiting) >= self._most:
             return None
         return link.send(payload, count, until)
+
+    def get_soon(self, key: str, until: float) -> asyncio.Future[Any] | None:
+        """A read that is joined with others, when the connection is there and has room; None otherwise."""
+        link = self._links.get(False)
+        if link is None or not link.open or link.crowded or len(link.waiting) >= self._most:
+            return None
+        return link.get_soon(key, until)
 
     @property
     def in_use(self) -> int:

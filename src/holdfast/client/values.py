@@ -6,9 +6,10 @@ C1 begins no JSON text and no MessagePack value. `form` is codec (low four bits)
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import orjson
@@ -197,7 +198,22 @@ def _written(namespace: str, codec: int) -> Encode:
 
 
 def _json_written(value: Any) -> bytes:
-    return orjson.dumps(value)
+    raw = orjson.dumps(value)
+    if b"null" in raw and not _finite(value):  # orjson writes null for what JSON has no number for
+        raise ValueError("NaN and infinity are no JSON")
+    return raw
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_finite, value))
+    if is_dataclass(value):
+        return all(_finite(getattr(value, each.name)) for each in fields(value))
+    return True
 
 
 def _bytes_only(value: Any) -> bytes:

@@ -10,7 +10,7 @@ from holdfast.client import batch, load
 from holdfast.client.calls import READS, ReadFrom, ask, read, request
 from holdfast.client.errors import KeyInvalid, NamespaceInvalid, NamespaceUnknown, NotWritable, ValueRefused
 from holdfast.client.load import Loading, Read, done_writing, wrote
-from holdfast.client.operations import Policy
+from holdfast.client.operations import Node, Policy
 from holdfast.client.shared import Family, Shared
 from holdfast.client.values import Values
 from holdfast.client.wire import ReplyError, eval_if_same
@@ -54,6 +54,28 @@ class Verbs:
     def get(self, key: str, where: str | None, within_s: float | None) -> Policy:
         return load.get(self.shared, self._read(key, where, within_s))
 
+    def plain_node(self) -> Node | None:
+        """The node to read from, in the plain case only: no slots, the primary, healthy, and nothing for the first tier.
+
+        Whoever reads there by itself hands everything but a plain value or none to `get`'s policy.
+        """
+        shared = self.shared
+        if (
+            self.family.in_l1
+            or self.family.declared.read != "primary"
+            or not shared.slotless
+            or shared.closed
+        ):
+            return None
+        node = shared.node(shared.layout.shards[0].primary)  # type: ignore[union-attr]
+        return node if node.breaker.failures == 0 else None
+
+    def plain_value(self, key: str, raw: bytes | None) -> Any:
+        """What a plain read found."""
+        found = load.opened(self.shared, self.family, self.values, key, raw)
+        load.count(self.shared, found)
+        return found.value
+
     def get_or_load(
         self,
         loader: Callable[..., Any],
@@ -82,7 +104,15 @@ class Verbs:
         """Result: whether there was one."""
         self._may_write()
         self._forget_flights(key)
-        return self._write(key, ("DEL", key), within_s, repeatable=True, reply=lambda said: bool(said))
+        return self._write(key, ("DEL", key), within_s, repeatable=True, reply=bool)
+
+    def touch(self, key: str, ttl_s: float | str | None, within_s: float | None) -> Policy:
+        """Result: whether there was one."""
+        self._may_write()
+        lives_ms = self._ttl_ms(ttl_s)
+        ttl_ms = self.family.ttl_ms if lives_ms is None else lives_ms
+        command = ("PEXPIRE", key, ttl_ms) if ttl_ms is not None else ("PERSIST", key)
+        return self._write(key, command, within_s, repeatable=True, reply=bool)
 
     def increment(self, key: str, by: int, ttl_s: float | str | None, within_s: float | None) -> Policy:
         """Result: the number it is now."""

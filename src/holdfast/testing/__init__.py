@@ -31,10 +31,11 @@ START_BOUND_S = 15.0
 _LOOPBACK = "127.0.0.1"
 # The server is the child of a process that waits for the end of its own input: however the tests end, that comes.
 _KEEPER = """\
-import subprocess, sys
+import select, subprocess, sys
 server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True)
 print(server.pid, flush=True)
-sys.stdin.read()
+while server.poll() is None and not select.select([sys.stdin], [], [], 0.2)[0]:
+    pass
 server.kill()
 server.wait()
 """
@@ -123,7 +124,7 @@ def private_server(
                     log.read_text(errors="replace")[-500:].strip() or "it could not be started"
                 )
             server = PrivateServer(_LOOPBACK, port, int(pid), engine)
-            _wait(server, log)
+            _wait(server, keeper, log)
             yield server
         finally:
             keeper.communicate(timeout=START_BOUND_S)
@@ -139,7 +140,7 @@ def _newest(environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
     return best.command, best.title
 
 
-def _wait(server: PrivateServer, log: Path) -> None:
+def _wait(server: PrivateServer, keeper: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + START_BOUND_S
     while time.monotonic() < end:
         try:
@@ -147,8 +148,8 @@ def _wait(server: PrivateServer, log: Path) -> None:
                 return
         except OSError:
             time.sleep(0.005)
-            if not Path(f"/proc/{server.pid}").exists() and Path("/proc/self").exists():
-                break
+        if keeper.poll() is not None:
+            break
     raise NoPrivateServer(log.read_text(errors="replace")[-500:].strip() or "it does not answer")
 
 

@@ -71,7 +71,8 @@ def run_threads(
     from holdfast.client import CacheUnavailable
 
     bills = cache.namespace("bill.inquiry")
-    hot, stop, wrong, reads = keys(), threading.Event(), [], [0] * threads
+    hot, stop, reads = keys(), threading.Event(), [0] * threads
+    wrong: list[BaseException] = []
 
     def read(index: int) -> None:
         n = index * 7
@@ -124,7 +125,8 @@ async def run_tasks(
     from holdfast.client import CacheUnavailable
 
     bills = cache.namespace("bill.inquiry")
-    hot, wrong, reads = keys(), [], 0
+    hot, reads = keys(), 0
+    wrong: list[BaseException] = []
     running = True
 
     async def read(index: int) -> None:
