@@ -32,7 +32,7 @@ def in_pieces(data: bytes, size: int, whole_bytes: int) -> Iterator[Event]:
     for at in range(0, len(data), size):
         parser.feed(data[at : at + size])
         yield from parser
-    parser.close()
+    parser.finish()
 
 
 def with_crc(body: bytes) -> bytes:
@@ -117,7 +117,7 @@ def test_what_follows_the_end_is_left_alone(name: str) -> None:
     parser = Parser()
     parser.feed(received[facts["rdb_offset"] :])
     assert any(isinstance(event, End) for event in parser)
-    parser.close()
+    parser.finish()
     assert parser.rest() == received[facts["rdb_offset"] + facts["rdb_len"] :]
 
 

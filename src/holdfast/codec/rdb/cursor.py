@@ -82,20 +82,23 @@ class Cursor:
     def raw_string(self) -> bytes:
         """The bytes of a string as they stand, with its length, to be carried on."""
         start = self.at
-        self._have(1, "a string")
-        head = self.buf[start]
-        if head < 192:
-            self.skip(self.length())
-        elif head < 195:
-            self.skip(1 + (1 << (head & 3)))
-        elif head == 195:
-            self.at += 1
-            packed = self.length()
-            self.length()
-            self.skip(packed)
-        else:
-            raise self.corrupt("a string", f"0x{head:02x}")
+        self.skip(self.string_head())
         return self.buf[start : self.at]
+
+    def string_head(self) -> int:
+        """Move past what says how a string is stored; returns how many bytes of it follow."""
+        self._have(1, "a string")
+        head = self.buf[self.at]
+        if head < 192:
+            return self.length()
+        if head > 195:
+            raise self.corrupt("a string", f"0x{head:02x}")
+        self.at += 1
+        if head < 195:
+            return 1 << (head & 3)
+        packed = self.length()
+        self.length()
+        return packed
 
     def raw(self, size: int) -> bytes:
         """The next `size` bytes."""

@@ -5,7 +5,7 @@ for data in pieces:
     parser.feed(data)
     for event in parser:  # until it needs more bytes
         ...
-parser.close()  # raises when the RDB has not ended
+parser.finish()  # raises when the RDB has not ended
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Parser:
         """Take the next bytes. Take all events before the next call."""
         self.scan.feed(data)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Say that no more bytes come. Raises: TruncatedRdb when the RDB has not ended."""
-        self.scan.close()
+        self.scan.finish()
 
     def rest(self) -> bytes:
         """What was fed behind the RDB's end (after the End event): a mark, a stream of commands, or nothing."""
@@ -190,4 +190,4 @@ def events_of(data: bytes, whole_bytes: int = WHOLE_BYTES) -> Iterator[Event]:
     parser = Parser(whole_bytes, total=len(data))
     parser.feed(data)
     yield from parser
-    parser.close()
+    parser.finish()

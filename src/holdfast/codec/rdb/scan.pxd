@@ -45,8 +45,9 @@ cdef class Scanner(Walker):
 
     @cython.locals(left=Py_ssize_t)
     cpdef feed(self, bytes data)
-    cpdef close(self)
+    cpdef finish(self)
     cpdef bytes rest(self)
+    cpdef bint has_footer(self)
     cpdef int step(self) except -1
     cdef int _header(self) except -1
     @cython.locals(number=cython.int)

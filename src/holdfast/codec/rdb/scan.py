@@ -78,7 +78,7 @@ class Scanner(Walker):
         self._crc_at = 0
         self.end = len(self.buf)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Say that no more bytes come. Raises: TruncatedRdb when the RDB has not ended."""
         if self._state != _ENDED:
             expected = {_IN_HEADER: "a header", _IN_RECORD: "a record", _IN_FOOTER: "a checksum"}
@@ -91,6 +91,10 @@ class Scanner(Walker):
     def rest(self) -> bytes:
         """What was fed and lies behind the end of the RDB: a mark, a stream of commands, or nothing."""
         return self.buf[self.at :] + b"".join(self._waiting)
+
+    def has_footer(self) -> bool:
+        """Whether eight bytes of checksum follow the EOF opcode (RDB 5 and later)."""
+        return self._version >= OLDEST_CHECKSUMMED
 
     def step(self) -> int:
         """Go to the next stop.
@@ -281,7 +285,7 @@ class Scanner(Walker):
 
     def _footer(self) -> int:
         """The checksum behind the EOF opcode, which files before version 5 do not have."""
-        if self._version >= OLDEST_CHECKSUMMED:
+        if self.has_footer():
             if self.end - self.at < 8:
                 self.need = 8
                 return _NEED

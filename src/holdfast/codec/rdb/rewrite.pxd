@@ -1,0 +1,51 @@
+import cython
+from holdfast.codec.crc cimport Crc64
+from holdfast.codec.rdb.scan cimport Scanner
+
+cdef int _NEED
+cdef int _KEY
+cdef int _VALUE_END
+cdef int _CARRY
+cdef int _CONVERT
+cdef int _LOSE
+
+cdef class Rewriter:
+    cdef readonly object target
+    cdef readonly object losses
+    cdef readonly long long keys
+    cdef readonly long long keys_lost
+    cdef readonly long long keys_converted
+    cdef readonly bint is_finished
+    cdef readonly long long bytes_in
+    cdef readonly long long bytes_out
+    cdef readonly Scanner scan
+    cdef long long _databases
+    cdef list _out
+    cdef Crc64 _crc
+    cdef int[256] _fate
+    cdef dict _rules
+    cdef dict _parts
+    cdef dict _conversions
+    cdef bint _is_valkey
+    cdef int _mode
+    cdef bint _is_outside
+    cdef object _task
+    cdef object _steps
+
+    @cython.locals(written=bytes)
+    cpdef bytes feed(self, bytes data)
+    cpdef finish(self)
+    cpdef bytes rest(self)
+    @cython.locals(scan=Scanner, start=Py_ssize_t, stop=cython.int)
+    cdef void _run(self) except *
+    @cython.locals(scan=Scanner)
+    cdef void _emit(self, Py_ssize_t start, Py_ssize_t end) except *
+    cdef void _write(self, bytes data) except *
+    @cython.locals(scan=Scanner, prefix=bytes, head_end=Py_ssize_t, prefix_end=Py_ssize_t)
+    cdef Py_ssize_t _begin_value(self) except -1
+    cdef void _convert(self, bytes data, bint is_last) except *
+    cdef void _end_value(self, Py_ssize_t start) except *
+    @cython.locals(scan=Scanner)
+    cdef Py_ssize_t _other(self, int stop, Py_ssize_t start) except -1
+    @cython.locals(scan=Scanner, closed=Py_ssize_t)
+    cdef void _finish(self, Py_ssize_t start) except *

@@ -1,0 +1,4 @@
+import cython
+
+cpdef bytes write_length(object number)
+cpdef bytes write_string(bytes text)
