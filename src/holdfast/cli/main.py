@@ -20,6 +20,7 @@ COMMAND_MODULES = (
     "holdfast.cli.changes",
     "holdfast.cli.bench",
     "holdfast.cli.upgrade",
+    "holdfast.cli.prove",
     "holdfast.cli.supervisor",
     "holdfast.cli.service",
     "holdfast.cli.doctor",

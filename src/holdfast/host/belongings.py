@@ -13,7 +13,7 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 
-OWN_FOLDERS = ("engines", "caches", "nodes", "supervisor", "jobs")
+OWN_FOLDERS = ("engines", "caches", "nodes", "supervisor", "jobs", "evidence")
 OWN_FILES = ("audit.log", "version")
 """The state folder's layout (see `holdfast.state`); `version` goes last, for it is what says that the folder is ours."""
 
@@ -56,7 +56,7 @@ class Belonging:
     """One thing in the state folder that Holdfast made."""
 
     kind: str
-    """`engine`, `engine notes`, `cache`, `node`, `job`, `supervisor`, `audit log` or `layout version`."""
+    """`engine`, `engine notes`, `cache`, `node`, `job`, `evidence`, `supervisor`, `audit log` or `layout version`."""
     name: str
     path: Path
     size_bytes: int
@@ -163,6 +163,7 @@ def _own(folder: Path) -> Iterator[Belonging]:
         for job in _entries(group) if group.is_dir() and not group.is_symlink() else ():
             yield Belonging("job", f"{group.name}/{job.name}", job, _size_bytes(job))
     for kind, name in (
+        ("evidence", "evidence"),
         ("supervisor", "supervisor"),
         ("audit log", "audit.log"),
         ("layout version", "version"),

@@ -195,6 +195,8 @@ def limit_words(result: LoadResult) -> str:
         case Limit.NONE:
             if result.client_share >= BUSY:
                 return f"the load generator was near its own limit ({cores}): latencies are upper bounds"
+            if result.machine_share >= MACHINE_BUSY:
+                return f"the machine had no free core ({cores}): latencies include waiting for one"
             return ""
 
 

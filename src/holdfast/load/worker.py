@@ -78,6 +78,8 @@ class Worker:
         self.freed_s = 0.0
         """When a client last became free: before that, nothing could be sent."""
         self._looked_s = 0.0
+        self.heeds_stdin = True
+        self.told_to_end = False
 
     def connect(self) -> None:
         """Open every client's connections. Raises: OSError."""
@@ -107,7 +109,7 @@ class Worker:
                 self.counting, cpu_s = True, time.process_time()
                 self.report.began_s = time.time() - (now_s - begin_s)
                 self.measures.begin(begin_s)
-            if now_s >= end_s:
+            if now_s >= end_s or self.told_to_end:
                 break
             if step_s:
                 while due_s <= now_s and self.free:
@@ -342,6 +344,8 @@ class Worker:
         if now_s - self._looked_s < 0.1:
             return
         self._looked_s = now_s
+        if self.heeds_stdin and select.select([sys.stdin], [], [], 0)[0]:
+            self.told_to_end = True  # closed: whoever asked has gone or wants no more
         for link in [each for each in self.links.values() if each.ops]:
             if now_s - link.since_s > self.offer.timeout_s:
                 self._lose(link, "no answer in time")

@@ -1,0 +1,1 @@
+"""The experiments: each module runs those of one family and measures; it judges nothing."""

@@ -1,0 +1,402 @@
+"""Failures of every kind, made on purpose while patient clients write: what they saw, and what became of their writes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from holdfast.errors import HoldfastError
+from holdfast.load.patience import Ledger, patient_clients, settle_accounts
+from holdfast.load.workload import MARK
+from holdfast.prove.check import Measured
+from holdfast.prove.stage import Stage
+from holdfast.spec.persistence import WritePromise
+from holdfast.supervisor.launch import ensure_running
+from holdfast.topology.apply import watch_all
+from holdfast.topology.health import problems
+from holdfast.topology.live import LiveCache
+from holdfast.topology.seen import SeenCache, SeenNode, SeenShard
+from holdfast.topology.switchover import switch_over
+
+WARM_UP_S = 1.0
+AFTER_S = 0.7
+WHOLE_BOUND_S = 90.0
+LOOK_EVERY_S = 0.1
+STEADY_S = 0.6
+HOMING_S = 4.5
+"""Longer than the supervisor waits before it switches a primary home."""
+STEADY_BOUND_S = 40.0
+GAPS = "gaps"
+"""Under this name the worst gap of each kind of failure is shared with `promise`."""
+
+Do = Callable[[SeenCache], Awaitable[dict[str, Any]]]
+
+
+class NotWhole(HoldfastError):
+    """The cache did not become whole again, or was not to begin with."""
+
+
+def live_of(stage: Stage) -> LiveCache:
+    """The cache that disruptive checks work on. Raises: HoldfastError for a URL."""
+    if stage.live is None:
+        raise HoldfastError("Holdfast did not start this cache, so nothing of it is killed")
+    return stage.live
+
+
+async def whole(stage: Stage, bound_s: float = WHOLE_BOUND_S) -> float:
+    """Wait until nothing is wrong with the cache. Returns: how long that took, in seconds. Raises: NotWhole."""
+    began_s = time.monotonic()
+    words = ""
+    while time.monotonic() - began_s < bound_s:
+        seen = await stage.look()
+        wrong = problems(seen, stage.spec.topology)
+        if not wrong and len(seen.shards) == stage.spec.topology.shards:
+            return round(time.monotonic() - began_s, 2)
+        words = "; ".join(f"{each.node} {each.what}".strip() for each in wrong[:3])
+        await asyncio.sleep(LOOK_EVERY_S)
+    raise NotWhole(f"{stage.record.name} was not whole within {bound_s:g} s: {words}")
+
+
+def roles(seen: SeenCache) -> dict[str, str]:
+    """Node -> role and whom it follows."""
+    return {node.name: f"{node.role} {node.primary}" for node in seen.nodes}
+
+
+async def steady(stage: Stage) -> SeenCache:
+    """The cache whole, with roles that stay: a zone that holds too many primaries has them switched home seconds later.
+
+    Raises: NotWhole.
+    """
+    await whole(stage)
+    before = await stage.look()
+    since_s = time.monotonic()
+    end_s = since_s + STEADY_BOUND_S
+    zones = [shard.primary.zone for shard in before.shards]
+    patience_s = STEADY_S if len(set(zones)) == len(zones) or len(zones) < 3 else HOMING_S
+    while time.monotonic() < end_s:
+        await asyncio.sleep(LOOK_EVERY_S)
+        now = await stage.look()
+        if roles(now) != roles(before) or len(now.shards) != stage.spec.topology.shards:
+            before, since_s = now, time.monotonic()
+        elif time.monotonic() - since_s >= patience_s:
+            return now
+    raise NotWhole(f"roles went on changing for {STEADY_BOUND_S:g} s")
+
+
+async def experiment(stage: Stage, kind: str, do: Do, *, touched: Sequence[str] = ()) -> Measured:
+    """Clients write, `do` is done, the cache becomes whole again, the ledger is settled.
+
+    Args: `touched`, names of the shards (by their first primary) whose gap is what counts; empty: all.
+    """
+    count = len(stage.shared.setdefault("runs", []))
+    stage.shared["runs"].append(kind)
+    seen = await steady(stage)
+    async with patient_clients(stage.record, stage.access, seen, f"{stage.run}{count}") as patience:
+        await asyncio.sleep(WARM_UP_S)
+        now = await stage.look()
+        if roles(now) != roles(
+            seen
+        ):  # a primary was just switched home: what is killed would not be what is told
+            raise NotWhole("a primary changed by itself while the experiment was being set up: run it again")
+        at_s = time.monotonic()
+        facts = await do(now)
+        stage.tell("waits until it is whole again")
+        whole_s = await whole(stage)
+        await asyncio.sleep(AFTER_S)
+    ledger = await settle_accounts(patience, stage.record, stage.access, await stage.look(), since_s=at_s)
+    shards = set(facts.get("shards", touched))
+    hit = [group for group in ledger.groups if not shards or group.shard in shards]
+    with_wait_ms = max((group.gap_ms for group in hit if group.wait), default=0.0)
+    plain_ms = max((group.gap_ms for group in hit if not group.wait), default=0.0)
+    by_wait = stage.spec.persistence.durability.writes is WritePromise.WAIT
+    gap_ms = with_wait_ms if by_wait else plain_ms
+    stage.shared.setdefault(GAPS, {})[kind] = gap_ms
+    return {
+        "kind": kind,
+        **facts,
+        "at_s": round(at_s - ledger.began_s, 3),
+        "gap_ms": gap_ms,
+        "judged_by_wait": by_wait,
+        "gap_with_wait_ms": with_wait_ms,
+        "gap_without_wait_ms": plain_ms,
+        "whole_after_s": whole_s,
+        "ledger": ledger_facts(ledger),
+        "events": await _events(stage, at_s),
+    }
+
+
+def ledger_facts(ledger: Ledger) -> dict[str, Any]:
+    """As evidence."""
+    return {
+        "acknowledged": ledger.acknowledged,
+        "lost_without_wait": ledger.lost(wait=False),
+        "lost_with_wait": ledger.lost(wait=True),
+        "doubled": sum(group.doubled for group in ledger.groups),
+        "lost_span_s": max((group.lost_span_s for group in ledger.groups), default=0.0),
+        "groups": [asdict(group) for group in ledger.groups],
+        "bucket_s": ledger.bucket_s,
+        "acks": ledger.acks,
+    }
+
+
+async def _events(stage: Stage, at_s: float) -> list[dict[str, Any]]:
+    """What the supervisors have written down since."""
+    from datetime import UTC, datetime, timedelta
+
+    since = datetime.now(UTC) - timedelta(seconds=time.monotonic() - at_s)
+    found: list[dict[str, Any]] = []
+    for host in stage.hosts.values():
+        with contextlib.suppress(HoldfastError):
+            found += [
+                each
+                for each in await host.events(stage.record.name, 50)
+                if str(each.get("at", "")) >= since.isoformat(timespec="milliseconds")
+            ]
+    return found
+
+
+def kill(nodes: Iterable[SeenNode], number: signal.Signals = signal.SIGKILL) -> dict[str, int]:
+    """Send the signal to these nodes' processes. Returns: node -> pid."""
+    done = {}
+    for node in nodes:
+        if node.process.pid:
+            os.kill(node.process.pid, number)
+            done[node.name] = node.process.pid
+    return done
+
+
+def victim(seen: SeenCache, place: int = 0) -> SeenShard:
+    """A shard whose primary runs here and has a replica. Raises: NotWhole."""
+    fit = [shard for shard in seen.shards if shard.replicas and shard.primary.process.pid]
+    if not fit:
+        raise NotWhole("no shard has a primary that runs here and a replica")
+    return fit[place % len(fit)]
+
+
+async def primary_killed(stage: Stage) -> Measured:
+    """kill -9 of a primary, with clients that wait for a replica and clients that do not; once more with min-replicas."""
+
+    async def do(seen: SeenCache) -> dict[str, Any]:
+        shard = victim(seen)
+        stage.tell(f"kills primary {shard.primary.name}")
+        return {"killed": kill([shard.primary]), "shards": [shard.primary.name]}
+
+    async def again(seen: SeenCache) -> dict[str, Any]:
+        shard = victim(seen, 1)
+        stage.tell(f"kills primary {shard.primary.name}, with min-replicas-to-write 1")
+        return {"killed": kill([shard.primary]), "shards": [shard.primary.name]}
+
+    first = await experiment(stage, "a primary is killed", do)
+    await whole(stage)
+    await _min_replicas(stage)
+    second = await experiment(stage, "a primary is killed, min-replicas-to-write 1", again)
+    return {**first, "min_replicas": second}
+
+
+async def _min_replicas(stage: Stage) -> None:
+    """Have primaries refuse writes without a replica, and put back what was there afterwards."""
+    before: dict[str, str] = {}
+    for member in stage.record.servers:
+        async with stage.at(member) as node:
+            found = await node.ask("CONFIG", "GET", "min-replicas-to-write")
+            before[member.name] = str(found["min-replicas-to-write"] if isinstance(found, dict) else found[1])
+
+    async def back() -> None:
+        for name, value in before.items():
+            async with stage.at(name) as node:
+                await node.ask("CONFIG", "SET", "min-replicas-to-write", value)
+
+    stage.restoring.later("min-replicas-to-write is what it was", back)
+    for member in stage.record.servers:
+        async with stage.at(member) as node:
+            await node.ask("CONFIG", "SET", "min-replicas-to-write", 1)
+
+
+async def replica_killed(stage: Stage) -> Measured:
+    """kill -9 of a replica."""
+
+    async def do(seen: SeenCache) -> dict[str, Any]:
+        shard = victim(seen)
+        stage.tell(f"kills replica {shard.replicas[0].name}")
+        return {"killed": kill([shard.replicas[0]]), "shards": [shard.primary.name]}
+
+    return await experiment(stage, "a replica is killed", do)
+
+
+async def supervisor_killed(stage: Stage) -> Measured:
+    """kill -9 of the supervisor: nodes and clients must not notice, and the next one must take the same nodes up."""
+    live = live_of(stage)
+    state = stage.state
+
+    async def do(seen: SeenCache) -> dict[str, Any]:
+        before = {node.name: node.process.pid for node in seen.nodes}
+        host = next(iter(stage.hosts.values()))
+        pid = (await host.facts()).pid
+        stage.tell(f"kills the supervisor (pid {pid})")
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(1.0)
+        began_s = time.monotonic()
+        if state is not None:
+            await ensure_running(state)
+            stage.restoring.later("the supervisor runs", lambda: ensure_running(state))
+        after = {node.name: node.process.pid for node in (await stage.look()).nodes}
+        return {
+            "killed": {"supervisor": pid},
+            "same_processes": before == after,
+            "back_after_s": round(time.monotonic() - began_s, 2),
+        }
+
+    facts = await experiment(stage, "the supervisor is killed", do)
+    watched = victim(await stage.look()).replicas[0]
+    kill([watched])  # whether the new supervisor watches: a replica that dies must come back
+    facts = {**facts, "watches_again": True}
+    await asyncio.sleep(0.3)
+    try:
+        await whole(stage, 20.0)
+    except NotWhole:
+        facts["watches_again"] = False
+        await watch_all(live)
+    return facts
+
+
+async def primary_hung(stage: Stage) -> Measured:
+    """SIGSTOP of a primary: it answers nothing and is not dead."""
+
+    async def do(seen: SeenCache) -> dict[str, Any]:
+        shard = victim(seen, 2)
+        pid = shard.primary.process.pid
+        stage.tell(f"halts primary {shard.primary.name}")
+        stage.restoring.later(f"{shard.primary.name} is not halted", lambda: _resume([pid]))
+        return {"halted": kill([shard.primary], signal.SIGSTOP), "shards": [shard.primary.name]}
+
+    return await experiment(stage, "a primary hangs", do)
+
+
+async def _resume(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # the supervisor has ended it: it is dead, not halted
+            os.kill(pid, signal.SIGCONT)
+
+
+async def zone_lost(stage: Stage) -> Measured:
+    """kill -9 of every node of one zone at once."""
+
+    async def do(seen: SeenCache) -> dict[str, Any]:
+        zone = zone_to_lose(seen)
+        nodes = [node for node in seen.nodes if node.zone == zone]
+        stage.tell(f"kills all {len(nodes)} nodes of zone {zone}")
+        shards = [shard.primary.name for shard in seen.shards if shard.primary.zone == zone]
+        return {"zone": zone, "killed": kill(nodes), "shards": shards}
+
+    return await experiment(stage, "a zone is lost", do)
+
+
+def zone_to_lose(seen: SeenCache) -> str:
+    """The zone with the most primaries. Raises: NotWhole where there is one zone only."""
+    zones = {node.zone for node in seen.nodes}
+    if len(zones) < 2:
+        raise NotWhole("all nodes are in one zone")
+    primaries = [shard.primary.zone for shard in seen.shards]
+    return max(sorted(zones), key=primaries.count)
+
+
+async def cold_start(stage: Stage) -> Measured:
+    """kill -9 of every node at once."""
+
+    async def do(seen: SeenCache) -> dict[str, Any]:
+        stage.tell(f"kills all {len(seen.nodes)} nodes at once")
+        return {"killed": kill(seen.nodes)}
+
+    return await experiment(stage, "all nodes are killed at once", do)
+
+
+async def switchover(stage: Stage) -> Measured:
+    """A planned change of primary while clients write."""
+    live = live_of(stage)
+
+    async def do(seen: SeenCache) -> dict[str, Any]:
+        shard = victim(seen)
+        stage.tell(f"hands over from {shard.primary.name}")
+        done = await switch_over(live, shard.primary.name)
+        return {
+            "from": done.old,
+            "to": done.new,
+            "by": done.by,
+            "took_ms": done.took_ms,
+            "shards": [done.old],
+        }
+
+    return await experiment(stage, "a planned switchover", do)
+
+
+async def minority(stage: Stage) -> Measured:
+    """A primary that sees no other node any more (all of them are halted): how long it goes on taking writes."""
+    live = live_of(stage)
+    await whole(stage)
+    seen = await stage.look()
+    alone = victim(seen).primary
+    others = [node for node in seen.nodes if node.name != alone.name]
+    for host in stage.hosts.values():
+        await host.unwatch(stage.record.name)  # else the halted are taken for dead and replaced
+    stage.restoring.later("the supervisor watches again", lambda: watch_all(live))
+    pids = [node.process.pid for node in others if node.process.pid]
+    stage.restoring.later(f"{len(pids)} nodes run on", lambda: _resume(pids))
+    timeout_s = stage.spec.topology.node_timeout_ms / 1000
+    key = stage_key(stage, alone)
+    accepted: list[float] = []
+    words = ""
+    async with stage.at(alone.name, timeout_s=2.0) as node:
+        began_s = time.monotonic()
+        kill(others, signal.SIGSTOP)
+        stage.tell(f"leaves {alone.name} alone, for {timeout_s:g} s and some")
+        while time.monotonic() - began_s < 2 * timeout_s + 10:
+            try:
+                await node.ask("SET", key, "x", "EX", 60)
+            except HoldfastError as refused:
+                words = str(refused)
+                break
+            accepted.append(round(time.monotonic() - began_s, 3))
+            await asyncio.sleep(0.05)
+    restored = await stage.restoring.now()
+    whole_s = await whole(stage)
+    with contextlib.suppress(HoldfastError):
+        async with stage.at(await _owner(stage, key)) as node:
+            await node.ask("UNLINK", key)
+    return {
+        "alone": alone.name,
+        "node_timeout_s": timeout_s,
+        "writes_taken": len(accepted),
+        "stopped_after_s": accepted[-1] if words and accepted else (0.0 if words else None),
+        "refused_with": words,
+        "restored": restored,
+        "whole_after_s": whole_s,
+    }
+
+
+def stage_key(stage: Stage, node: SeenNode) -> str:
+    """A key of this run that lies on the node."""
+    from holdfast.codec.crc import key_slot
+
+    return next(
+        key
+        for number in range(1_000_000)
+        if key_slot((key := f"holdfast:{MARK}-{stage.run}:alone-{number}").encode()) in node.slots
+    )
+
+
+async def _owner(stage: Stage, key: str) -> str:
+    from holdfast.codec.crc import key_slot
+
+    slot = key_slot(key.encode())
+    return next(shard.primary.name for shard in (await stage.look()).shards if slot in shard.primary.slots)
+
+
+async def promise(stage: Stage) -> Measured:
+    """The gaps that this run has measured, side by side."""
+    return {"gaps_ms": dict(stage.shared.get(GAPS, {}))}

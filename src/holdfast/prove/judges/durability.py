@@ -1,0 +1,127 @@
+"""Whether data is kept as promised."""
+
+from __future__ import annotations
+
+from holdfast.prove.check import Measured
+from holdfast.prove.verdict import Verdict, judged, not_provable
+from holdfast.spec.cache import Spec
+from holdfast.spec.persistence import WritePromise
+from holdfast.spec.units import duration_text
+
+
+def config(measured: Measured, spec: Spec) -> Verdict:
+    """Each server is configured as the spec says."""
+    wanted = wanted_config(spec)
+    faults = []
+    for node, told in measured["nodes"].items():
+        if "failed" in told:
+            faults.append(f"{node}: {told['failed']}")
+            continue
+        faults += [
+            f"{node} has {name} {told.get(name) or '(empty)'} instead of {value or '(empty)'}"
+            for name, value in wanted.items()
+            if told.get(name) != value
+        ]
+    rdb, aof = spec.persistence.rdb, spec.persistence.aof
+    promised = (
+        f"{'snapshots by ' + str(len(rdb.save)) + ' rules' if rdb.enabled else 'no snapshots'}, "
+        f"{'append-only file, fsync ' + aof.fsync.value if aof.enabled else 'no append-only file'}"
+    )
+    told = f"{len(measured['nodes'])} servers, {len(wanted)} settings each, {len(faults)} differ"
+    return judged(promised, told, faults)
+
+
+def wanted_config(spec: Spec) -> dict[str, str]:
+    """The settings that hold the data, as the engines write them."""
+    rdb, aof, durability = spec.persistence.rdb, spec.persistence.aof, spec.persistence.durability
+    wanted = {
+        "save": " ".join(rule.text for rule in rdb.save) if rdb.enabled else "",
+        "appendonly": "yes" if aof.enabled else "no",
+        "maxmemory": str(spec.memory.maxmemory_bytes),
+        "maxmemory-policy": spec.memory.policy.value,
+        "min-replicas-to-write": str(
+            durability.replicas if durability.writes is WritePromise.MIN_REPLICAS else 0
+        ),
+    }
+    if aof.enabled:
+        wanted |= {
+            "appendfsync": aof.fsync.value,
+            "auto-aof-rewrite-percentage": str(aof.rewrite_percentage),
+            "auto-aof-rewrite-min-size": str(aof.rewrite_min_size_bytes),
+            "aof-load-truncated": "yes" if aof.load_truncated else "no",
+        }
+    return wanted
+
+
+def aof_tail(measured: Measured, spec: Spec) -> Verdict:
+    """A file that ends in the middle of a write is loaded up to there, or refused, as declared."""
+    if not spec.persistence.aof.enabled:
+        return not_provable("no append-only file", "there is none to truncate", "declare persistence.aof")
+    if not measured["load_truncated"]:
+        told = "refused to start" if measured["refused"] else f"loaded {measured['keys_after']} keys"
+        faults = [] if measured["refused"] else ["a truncated file was loaded without a word"]
+        return judged("a truncated file is refused", told, faults)
+    lost = measured["written"] - measured["keys_after"]
+    told = f"{measured['cut_bytes']} bytes cut off: {measured['keys_after']} of {measured['written']} keys back in {measured['took_ms']:.0f} ms"
+    faults = [f"it did not start: {measured['refused']}"] if measured["refused"] else []
+    if not faults and lost > 1:
+        faults.append(f"{lost} keys are gone where one write was cut")
+    return judged("a truncated file loads up to the cut", told, faults, "tried on a server of the same build")
+
+
+def disk_full(measured: Measured, spec: Spec) -> Verdict:
+    """Writes are refused in words, nothing acknowledged is lost, and it goes on when there is room."""
+    promised = "no acknowledged write is lost on a full disk"
+    if not measured:
+        return not_provable(
+            promised, "without an append-only file a write touches no disk", "declare persistence.aof"
+        )
+    again = measured["accepted_again_after_s"]
+    told = (
+        f"{measured['acknowledged']} writes acknowledged, then {'it ended' if measured['ended'] else 'refused'}; accepted again "
+        f"{f'{again:g} s after there was room' if again is not None else 'never'}; {measured['kept_after_a_crash']} kept after a crash"
+    )
+    faults = []
+    if not measured["refused_with"]:
+        faults.append("it went on acknowledging writes that it could not keep")
+    if again is None:
+        faults.append("it did not take writes again when there was room")
+    if measured["kept_after_a_crash"] < measured["acknowledged"]:
+        gone = measured["acknowledged"] - measured["kept_after_a_crash"]
+        faults.append(f"{gone} acknowledged writes were gone after a crash")
+    return judged(
+        promised, told, faults, f"tried on a server of the same build, with fsync {measured['fsync']}"
+    )
+
+
+def backup(measured: Measured, spec: Spec) -> Verdict:
+    """Not in this version."""
+    rto, rpo = spec.promises.rto_s, spec.promises.rpo_s
+    promised = f"back within {duration_text(rto * 1000)}" if rto is not None else "no rto"
+    if rpo is not None:
+        promised += f", at most {duration_text(rpo * 1000)} lost"
+    return not_provable(
+        promised,
+        "this version takes no backups, so none can be restored",
+        "holdfast backup and a restore drill; availability.cold-start measures what the nodes' own files bring back",
+    )
+
+
+def region(measured: Measured, spec: Spec) -> Verdict:
+    """Needs the other region."""
+    if spec.dr.region is None:
+        return not_provable("nothing", "no copy in another region is promised", "declare dr.region")
+    return not_provable(
+        f"a copy in {spec.dr.region}",
+        "a copy in another region cannot be tried from one place",
+        "a second cache there and a run of its own",
+    )
+
+
+def alerts(measured: Measured, spec: Spec) -> Verdict:
+    """Not in this version."""
+    return not_provable(
+        f"{len(spec.alerts)} alert rules",
+        "this version evaluates no alert rules, so none can fire",
+        "holdfast watch, which each rule will be provoked against",
+    )
