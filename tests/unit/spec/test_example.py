@@ -176,6 +176,11 @@ def test_on_one_machine_only_size_and_place_change(plan: Spec, local: Spec) -> N
         "local",
         "where_available",
     )
-    for section in ("engine", "keyspace", "promises", "alerts", "dr", "watch", "persistence", "accept"):
+    for section in ("engine", "promises", "alerts", "dr", "watch", "persistence", "accept"):
         assert getattr(local, section) == getattr(plan, section)
     assert local.topology == plan.topology.model_copy(update={"port": None})
+    for name, namespace in plan.keyspace.namespaces.items():
+        here = local.keyspace.namespaces[name]
+        fewer = namespace.traffic.model_copy(update={"keys": here.traffic.keys})
+        assert here == namespace.model_copy(update={"traffic": fewer}), name
+        assert namespace.traffic.keys / 10 <= here.traffic.keys <= namespace.traffic.keys

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from holdfast.errors import HoldfastError
@@ -16,7 +17,9 @@ from holdfast.load.patience import Ledger, patient_clients, settle_accounts
 from holdfast.load.workload import MARK
 from holdfast.prove.check import Measured
 from holdfast.prove.stage import Stage
+from holdfast.prove.votes import voted_at, wait_s
 from holdfast.spec.persistence import WritePromise
+from holdfast.spec.topology import Mode
 from holdfast.supervisor.launch import ensure_running
 from holdfast.topology.apply import watch_all
 from holdfast.topology.health import problems
@@ -32,6 +35,9 @@ STEADY_S = 0.6
 HOMING_S = 4.5
 """Longer than the supervisor waits before it switches a primary home."""
 STEADY_BOUND_S = 40.0
+LONGEST_PAUSE_S = 120.0
+SWITCHED = "switched"
+"""Under this name: primaries that a check has switched away from, and when."""
 GAPS = "gaps"
 """Under this name the worst gap of each kind of failure is shared with `promise`."""
 
@@ -89,14 +95,37 @@ async def steady(stage: Stage) -> SeenCache:
     raise NotWhole(f"roles went on changing for {STEADY_BOUND_S:g} s")
 
 
-async def experiment(stage: Stage, kind: str, do: Do, *, touched: Sequence[str] = ()) -> Measured:
+async def votable(
+    stage: Stage, seen: SeenCache, which: Callable[[SeenCache], Sequence[SeenShard]]
+) -> SeenCache:
+    """Wait until the engine would vote again about the primaries that are to fail. Returns: the cache as it is then."""
+    if stage.record.mode != Mode.CLUSTER.value:
+        return seen
+    events: list[dict[str, Any]] = []
+    for host in stage.hosts.values():
+        events += await host.events(stage.record.name, 200)
+    voted = voted_at(events)
+    for name, at_s in stage.shared.get(SWITCHED, {}).items():
+        voted[name] = max(at_s, voted.get(name, 0.0))
+    names = [shard.primary.name for shard in which(seen)]
+    pause_s = wait_s(names, voted, datetime.now(UTC).timestamp(), stage.spec.topology.node_timeout_ms / 1000)
+    if pause_s <= 0:
+        return seen
+    stage.tell(f"waits {pause_s:.0f} s: the engine votes about {', '.join(names)} once in two node timeouts")
+    await asyncio.sleep(min(pause_s, LONGEST_PAUSE_S))
+    return await steady(stage)
+
+
+async def experiment(
+    stage: Stage, kind: str, do: Do, *, fails: Callable[[SeenCache], Sequence[SeenShard]] = lambda _: ()
+) -> Measured:
     """Clients write, `do` is done, the cache becomes whole again, the ledger is settled.
 
-    Args: `touched`, names of the shards (by their first primary) whose gap is what counts; empty: all.
+    Args: `fails`, the shards whose primaries will fail.
     """
     count = len(stage.shared.setdefault("runs", []))
     stage.shared["runs"].append(kind)
-    seen = await steady(stage)
+    seen = await votable(stage, await steady(stage), fails)
     async with patient_clients(stage.record, stage.access, seen, f"{stage.run}{count}") as patience:
         await asyncio.sleep(WARM_UP_S)
         now = await stage.look()
@@ -110,7 +139,7 @@ async def experiment(stage: Stage, kind: str, do: Do, *, touched: Sequence[str] 
         whole_s = await whole(stage)
         await asyncio.sleep(AFTER_S)
     ledger = await settle_accounts(patience, stage.record, stage.access, await stage.look(), since_s=at_s)
-    shards = set(facts.get("shards", touched))
+    shards = set(facts.get("shards", ()))
     hit = [group for group in ledger.groups if not shards or group.shard in shards]
     with_wait_ms = max((group.gap_ms for group in hit if group.wait), default=0.0)
     plain_ms = max((group.gap_ms for group in hit if not group.wait), default=0.0)
@@ -147,8 +176,6 @@ def ledger_facts(ledger: Ledger) -> dict[str, Any]:
 
 async def _events(stage: Stage, at_s: float) -> list[dict[str, Any]]:
     """What the supervisors have written down since."""
-    from datetime import UTC, datetime, timedelta
-
     since = datetime.now(UTC) - timedelta(seconds=time.monotonic() - at_s)
     found: list[dict[str, Any]] = []
     for host in stage.hosts.values():
@@ -183,7 +210,7 @@ async def primary_killed(stage: Stage) -> Measured:
     """kill -9 of a primary, with clients that wait for a replica and clients that do not; once more with min-replicas."""
 
     async def do(seen: SeenCache) -> dict[str, Any]:
-        shard = victim(seen)
+        shard = victim(seen, 0)
         stage.tell(f"kills primary {shard.primary.name}")
         return {"killed": kill([shard.primary]), "shards": [shard.primary.name]}
 
@@ -192,10 +219,12 @@ async def primary_killed(stage: Stage) -> Measured:
         stage.tell(f"kills primary {shard.primary.name}, with min-replicas-to-write 1")
         return {"killed": kill([shard.primary]), "shards": [shard.primary.name]}
 
-    first = await experiment(stage, "a primary is killed", do)
+    first = await experiment(stage, "a primary is killed", do, fails=lambda seen: [victim(seen, 0)])
     await whole(stage)
     await _min_replicas(stage)
-    second = await experiment(stage, "a primary is killed, min-replicas-to-write 1", again)
+    second = await experiment(
+        stage, "a primary is killed, min-replicas-to-write 1", again, fails=lambda seen: [victim(seen, 1)]
+    )
     return {**first, "min_replicas": second}
 
 
@@ -275,7 +304,7 @@ async def primary_hung(stage: Stage) -> Measured:
         stage.restoring.later(f"{shard.primary.name} is not halted", lambda: _resume([pid]))
         return {"halted": kill([shard.primary], signal.SIGSTOP), "shards": [shard.primary.name]}
 
-    return await experiment(stage, "a primary hangs", do)
+    return await experiment(stage, "a primary hangs", do, fails=lambda seen: [victim(seen, 2)])
 
 
 async def _resume(pids: Iterable[int]) -> None:
@@ -294,7 +323,11 @@ async def zone_lost(stage: Stage) -> Measured:
         shards = [shard.primary.name for shard in seen.shards if shard.primary.zone == zone]
         return {"zone": zone, "killed": kill(nodes), "shards": shards}
 
-    return await experiment(stage, "a zone is lost", do)
+    def fails(seen: SeenCache) -> list[SeenShard]:
+        zone = zone_to_lose(seen)
+        return [shard for shard in seen.shards if shard.primary.zone == zone]
+
+    return await experiment(stage, "a zone is lost", do, fails=fails)
 
 
 def zone_to_lose(seen: SeenCache) -> str:
@@ -324,6 +357,7 @@ async def switchover(stage: Stage) -> Measured:
         shard = victim(seen)
         stage.tell(f"hands over from {shard.primary.name}")
         done = await switch_over(live, shard.primary.name)
+        stage.shared.setdefault(SWITCHED, {})[done.old] = datetime.now(UTC).timestamp()
         return {
             "from": done.old,
             "to": done.new,
@@ -332,7 +366,7 @@ async def switchover(stage: Stage) -> Measured:
             "shards": [done.old],
         }
 
-    return await experiment(stage, "a planned switchover", do)
+    return await experiment(stage, "a planned switchover", do, fails=lambda seen: [victim(seen)])
 
 
 async def minority(stage: Stage) -> Measured:
