@@ -14,7 +14,7 @@ help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 up: intro install engines ## Bring the phonebill cache up on this machine.
-	@$(BIN)/holdfast up $(SPEC) --show-failover
+	@$(BIN)/holdfast up $(SPEC) --show-failover --prove
 
 intro:
 	@echo "Holdfast brings the phonebill cache up on this machine: 3 shards x 2 nodes over three zones."

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -30,6 +30,9 @@ from holdfast.topology.open import EngineWish
 from holdfast.topology.record import Kind
 from holdfast.topology.steps import AddNode, StartNodes, Step
 from holdfast.topology.wanted import Manner
+
+if TYPE_CHECKING:
+    from holdfast.cli.proving import Proved
 
 MARKS = {
     "waiting": ("·", "dim"),
@@ -84,17 +87,27 @@ class How:
     manner: Manner
 
 
-def bring_up(given: Named, how: How, *, as_json: bool, show_failover: bool = False) -> None:
-    """Do what `holdfast up` does and print its outcome.
+@dataclass(frozen=True)
+class First:
+    """What is shown of a cache that this very call has made, while it is empty."""
 
-    Args: `show_failover`, kill a primary of a cache that this call has made, while it is empty, and tell the gap.
-    """
+    failover: bool = False
+    """A primary is killed under load, and the gap told."""
+    proof: bool = False
+    """The harmless checks of `prove` and a small load, as a table of promises."""
+
+
+NOTHING_FIRST = First()
+
+
+def bring_up(given: Named, how: How, *, as_json: bool, first: First = NOTHING_FIRST) -> None:
+    """Do what `holdfast up` does and print its outcome."""
     story = Story()
     live_view: Live | None = None
     if not as_json and sys.stdout.isatty():
         live_view = Live(get_renderable=story.grid, refresh_per_second=12, transient=True, console=Console())
     say: Callable[[str], None] = (lambda _: None) if as_json or live_view else lambda text: print_line(text)
-    done = asyncio.run(_work(given, how, story, say, live_view, show_failover=show_failover))
+    done = asyncio.run(_work(given, how, story, say, live_view, first))
     steps, report, took_s = done.steps, done.report, done.ready_s
     facts: dict[str, Any] = {
         "cache": given.loaded.spec.cache.name,
@@ -102,6 +115,7 @@ def bring_up(given: Named, how: How, *, as_json: bool, show_failover: bool = Fal
         "took_s": round(took_s, 3),
         "losses": story.losses,
         "failover": asdict(done.shown) if done.shown else None,
+        "proof": _proof_facts(done.proved),
         "status": status_facts(report),
     }
 
@@ -114,6 +128,11 @@ def bring_up(given: Named, how: How, *, as_json: bool, show_failover: bool = Fal
             console.print("Nothing to do: the cache is what its spec says.")
         if done.shown:
             console.print(shown_text(done.shown), markup=False)
+        if done.proved:
+            from holdfast.cli.prove_views import promises_table
+
+            console.print(promises_table(done.proved.evidence))
+            console.print(f"Evidence: {done.proved.folder or done.proved.not_written}", markup=False)
         status_text(report)(console)
         if any(isinstance(step, AddNode) for step in steps):
             for line in next_commands(given, report):
@@ -162,6 +181,7 @@ class _Done:
     steps: list[Step]
     ready_s: float
     shown: Demonstration | None
+    proved: Proved | None
     report: Report
 
 
@@ -171,8 +191,7 @@ async def _work(
     story: Story,
     say: Callable[[str], None],
     live_view: Live | None,
-    *,
-    show_failover: bool,
+    first: First,
 ) -> _Done:
     stopping = _StopBetweenSteps()
     with given.store.alone(), stopping:
@@ -193,15 +212,37 @@ async def _work(
                 stopping.stop_if_asked()
 
             fresh = not cache.record.members
-            shown = None
+            shown, proved = None, None
             with live_view or contextlib.nullcontext():
                 steps = await converge(cache, before=before, after=after)
                 ready_s = time.perf_counter() - story.began
-                if show_failover and fresh and can_demonstrate(await cache.look()):
+                is_new = fresh and can_demonstrate(await cache.look())
+                if first.failover and is_new:
                     story.step, story.note = "a primary is killed while clients write to it", ""
                     say(f"{ready_s:6.2f} s  ready; now a primary is killed while clients write to it")
                     shown = await demonstrate(cache)
-            return _Done(steps, ready_s, shown, await look(given))
+                if first.proof and is_new:
+                    proved = await _first_proof(given, cache, story, say, shown)
+            return _Done(steps, ready_s, shown, proved, await look(given))
+
+
+async def _first_proof(
+    given: Named, cache: LiveCache, story: Story, say: Callable[[str], None], shown: Demonstration | None
+) -> Proved:
+    """What of the spec's promises can be measured in seconds, on the cache that was just made."""
+    from holdfast.cli.proving import prove_quickly
+
+    story.step, story.note = "promises are measured", ""
+    say(f"{time.perf_counter() - story.began:6.2f} s  now its promises are measured, with a small load")
+    gaps = {"a primary is killed": shown.gap_ms} if shown else {}
+    return await prove_quickly(given, cache, gaps, lambda words: setattr(story, "note", words))
+
+
+def _proof_facts(proved: Proved | None) -> dict[str, Any] | None:
+    if proved is None:
+        return None
+    verdicts = {each.id: asdict(each.verdict) for each in proved.evidence.findings}
+    return {"verdicts": verdicts, "folder": str(proved.folder) if proved.folder else None}
 
 
 def shown_text(shown: Demonstration) -> str:

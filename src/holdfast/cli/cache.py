@@ -56,6 +56,13 @@ def up(
             help="If this call makes the cache: kill a primary while it is empty, under load, and tell the gap.",
         ),
     ] = False,
+    prove: Annotated[
+        bool,
+        typer.Option(
+            "--prove",
+            help="If this call makes the cache: end with the harmless checks of `prove` and a small load.",
+        ),
+    ] = False,
     surge: Surge = False,
     allow_pause: AllowPause = False,
     json: AsJson = False,
@@ -71,13 +78,13 @@ def up(
       holdfast up examples/phonebill/cache.yaml
       holdfast up cache.yaml --surge
     """
-    from holdfast.cli.bringup import How, bring_up
+    from holdfast.cli.bringup import First, How, bring_up
     from holdfast.cli.opening import named
     from holdfast.topology.open import AS_THE_SPEC_SAYS
     from holdfast.topology.wanted import Manner
 
     how = How(AS_THE_SPEC_SAYS, Manner(surge=surge, allow_pause=allow_pause))
-    bring_up(named(cache, place), how, as_json=json, show_failover=show_failover)
+    bring_up(named(cache, place), how, as_json=json, first=First(show_failover, prove))
 
 
 @app.command()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,8 +24,9 @@ from holdfast.errors import HoldfastError, WrongUsage
 from holdfast.prove.catalog import CHECKS
 from holdfast.prove.check import Check, Disturbs
 from holdfast.prove.evidence import Evidence, Finding, differences
+from holdfast.prove.experiment import GAPS, NotWhole, steady
 from holdfast.prove.folder import machine_facts, place_for, read_run, write_run
-from holdfast.prove.plan import Planned, Wish, plan
+from holdfast.prove.plan import Wish, plan
 from holdfast.prove.runner import Outcomes, Told, run_checks
 from holdfast.prove.stage import Stage
 from holdfast.prove.target import Elsewhere, situation_of, stage_elsewhere
@@ -240,6 +241,22 @@ async def prove_stage(stage: Stage, wish: Wish, given: Named, teller: _Teller, *
     )
 
 
+QUICK_LOAD_S = 2.0
+QUICK = ("connectivity", "security", "durability.config", "performance.latency", "availability.promise")
+
+
+async def prove_quickly(
+    given: Named, cache: LiveCache, gaps_ms: Mapping[str, float], note: Callable[[str], None]
+) -> Proved:
+    """The harmless checks and a small load, on a cache that was just made. Args: `gaps_ms`, what was measured already."""
+    stage = stage_of(given, cache, QUICK_LOAD_S, note)
+    stage.shared[GAPS] = dict(gaps_ms)
+    with contextlib.suppress(NotWhole):  # then the checks say so themselves
+        await steady(stage)
+    wish = Wish(QUICK, Disturbs.LOAD)
+    return await prove_stage(stage, wish, given, _Teller(quiet=True), to=None)
+
+
 def exit_code(outcomes: Outcomes, *, not_written: bool) -> int:
     """0 only where every check that ran came to a verdict, none of them bad, and the evidence is there."""
     seen = {finding.verdict.outcome for finding in outcomes.findings}
@@ -280,8 +297,3 @@ class _Teller:
     def ends(self, finding: Finding) -> None:
         if not self.quiet and finding.verdict.outcome is not Outcome.SKIPPED:
             stdout().print(line_of(finding))
-
-
-def is_planned(planned: Sequence[Planned]) -> int:
-    """How many checks will run."""
-    return sum(each.verdict is None for each in planned)

@@ -17,15 +17,13 @@ from typing import Any
 
 import hiredis
 
+from holdfast.load.commands import Op
 from holdfast.load.draw import command
 from holdfast.load.job import Reach
 
 OPEN_BOUND_S = 1.0
 TRY_AGAIN_S = 0.005
 SLOTS = 16384
-
-Op = tuple[int, int, int, int, float]
-"""Kind, flow, key number, version, when it was due."""
 
 
 class Link:

@@ -1,4 +1,4 @@
-"""One load worker: `python -m holdfast.load.worker`, a job on stdin, a report on stdout. Open loop on raw sockets.
+"""One load worker's loop: open loop on raw sockets.
 
 A command is due by the clock, whether or not earlier ones are answered, and its latency counts from then: a stall is
 seen by all that it held up (no coordinated omission). A client has one pipeline under way at a time; what is due while
@@ -7,7 +7,6 @@ all clients wait queues up, as it does in an application's connection pool.
 
 from __future__ import annotations
 
-import json
 import select
 import sys
 import time
@@ -17,19 +16,12 @@ from random import Random
 import hiredis
 
 from holdfast.load.accounts import Accounts
-from holdfast.load.chores import Chores
-from holdfast.load.draw import FlowKeys, Values, bulk
+from holdfast.load.commands import FILL, GET, HGETALL, KINDS, MGET, NAMES, READS, RPUSH, SET, Commands, Op
+from holdfast.load.draw import FlowKeys
 from holdfast.load.job import Job, WorkerReport, share_out
-from holdfast.load.links import Link, Mender, Op
+from holdfast.load.links import Link, Mender
 from holdfast.load.measures import Measures
-from holdfast.load.workload import Command
 
-KINDS = tuple(Command)
-GET, SET, MGET, HSET, HGETALL, INCR, RPUSH = range(len(KINDS))
-FILL = len(KINDS)
-"""A SET by a client that missed."""
-NAMES = (*(kind.value for kind in KINDS), "FILL")
-TYPES = {HSET: "h", HGETALL: "h", INCR: "c", RPUSH: "l"}
 DRAWN_AT_ONCE = 512
 DRAIN_BOUND_S = 2.0
 LONGEST_SLEEP_S = 0.05
@@ -48,8 +40,6 @@ class Worker:
         self.keys = [
             FlowKeys(f, job.run, job.worker, workers, clustered=clustered, rng=rng) for f in job.flows
         ]
-        self.values = [Values(flow.value_bytes, rng) for flow in job.flows]
-        self.expiry = [bulk(b"EX") + bulk(str(flow.ttl_s).encode()) for flow in job.flows]
         self.entries = [
             (KINDS.index(kind), place)
             for place, flow in enumerate(job.flows)
@@ -62,6 +52,7 @@ class Worker:
         self.clients = share_out(job.offer.clients, workers)[job.worker]
         self.report = WorkerReport(job.worker)
         self.accounts = Accounts(len(job.flows))
+        self.commands = Commands(job.flows, self.keys, self.accounts, rng)
         self.measures = Measures(NAMES)
         self.mender = Mender(job.reach)
         self.poller = select.epoll()
@@ -147,9 +138,9 @@ class Worker:
                 self.drawn = self.rng.choices(self.entries, cum_weights=self.weights, k=DRAWN_AT_ONCE)
             kind, flow = self.drawn.pop()
             number = self.keys[flow].number(elapsed_s)
-            data, slot, op = self._command(kind, flow, number, due_s)
+            data, slot, op = self.commands.make(kind, flow, number, due_s)
             node = owner[slot]
-            if self.offer.reads_from_replicas and kind in {GET, MGET, HGETALL}:
+            if self.offer.reads_from_replicas and kind in READS:
                 node = self.job.reach.replicas.get(node, node)
             part = parts.get(node)
             if part is None:
@@ -182,39 +173,6 @@ class Worker:
                 self._lose(link, type(broken).__name__)
         if not self.waiting[client]:
             self._released(client)
-
-    def _command(self, kind: int, flow: int, number: int, due_s: float) -> tuple[bytes, int, Op]:
-        keys = self.keys[flow]
-        if kind == GET:
-            name, slot = keys.key(number)
-            op = (GET, flow, number, self.accounts.acknowledged(flow, number), due_s)
-            return b"*2\r\n$3\r\nGET\r\n" + name, slot, op
-        if kind in {SET, FILL}:
-            version = self.accounts.begin_write(flow, number)
-            if not version:  # one is under way: its outcome decides what a read must find, so none beside it
-                return self._command(GET, flow, number, due_s)
-            name, slot = keys.key(number)
-            value = bulk(self.values[flow].of(version))
-            data = b"*5\r\n$3\r\nSET\r\n" + name + value + self.expiry[flow]
-            return data, slot, (kind, flow, number, version, due_s)
-        if kind == MGET:
-            group = keys.group(number)
-            names = [keys.key(each) for each in group]
-            data = b"*%d\r\n$4\r\nMGET\r\n" % (len(group) + 1) + b"".join(name for name, _ in names)
-            return data, names[0][1], (MGET, flow, number, 0, due_s)
-        name, slot = keys.key(number, TYPES[kind])
-        version = self.accounts.next_id()
-        op = (kind, flow, number, version, due_s)
-        if kind != HGETALL:
-            self.accounts.touch(flow, TYPES[kind], number)
-        if kind == HSET:
-            value = bulk(self.values[flow].of(version))
-            return b"*4\r\n$4\r\nHSET\r\n" + name + bulk(b"f%d" % (version % 8)) + value, slot, op
-        if kind == HGETALL:
-            return b"*2\r\n$7\r\nHGETALL\r\n" + name, slot, op
-        if kind == INCR:
-            return b"*2\r\n$4\r\nINCR\r\n" + name, slot, op
-        return b"*3\r\n$5\r\nRPUSH\r\n" + name + bulk(b"%d" % version), slot, op
 
     def _wait(self, sleep_s: float) -> None:
         """Until an answer comes or the time is over; select has microseconds where epoll has milliseconds."""
@@ -287,7 +245,7 @@ class Worker:
             now_s = time.monotonic()
             parts: dict[int, tuple[list[bytes], list[Op]]] = {}
             for flow, number in missed:
-                data, slot, op = self._command(FILL, flow, number, now_s)
+                data, slot, op = self.commands.make(FILL, flow, number, now_s)
                 part = parts.setdefault(self.mender.owner[slot], ([], []))
                 part[0].append(data)
                 part[1].append(op)
@@ -349,46 +307,3 @@ class Worker:
         for link in [each for each in self.links.values() if each.ops]:
             if now_s - link.since_s > self.offer.timeout_s:
                 self._lose(link, "no answer in time")
-
-
-def serve(job: Job) -> WorkerReport:
-    """Connect, fill, say `ready`, wait for the start on stdin, offer, read back, remove.
-
-    A worker that fails says so in its report; what it wrote is removed all the same, as far as that can be done.
-    """
-    worker = Worker(job)
-    chores = Chores(worker.mender, worker.keys, worker.accounts)
-    report = worker.report
-    try:
-        worker.connect()
-        if job.offer.prefill:
-            report.prefilled = chores.prefill(worker.values, worker.expiry)
-        gone = chores.evicted()
-        print(json.dumps({"ready": True, "prefilled": report.prefilled}), flush=True)  # noqa: T201 - the protocol
-        word = sys.stdin.readline().split()
-        if word[:1] == ["go"]:
-            worker.run(float(word[1]))
-            chores.verify(may_be_gone=chores.evicted() > gone)
-            worker.accounts.fill(report)
-    except (OSError, ValueError) as failed:
-        report.failed = f"{type(failed).__name__}: {failed}"
-    finally:
-        try:
-            report.keys = sum(len(acked) for acked in worker.accounts.acked)
-            report.removed = chores.remove()
-        except (OSError, ValueError) as failed:
-            report.failed = report.failed or f"what it wrote could not be removed: {failed}"
-        chores.close()
-        worker.mender.close()
-    return report
-
-
-def main() -> None:
-    """One job from stdin, one report to stdout."""
-    job = Job.from_json(json.loads(sys.stdin.readline()))
-    report = serve(job)
-    print(json.dumps({"report": report.to_json()}), flush=True)  # noqa: T201 - the protocol
-
-
-if __name__ == "__main__":
-    main()

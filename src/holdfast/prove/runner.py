@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from holdfast.errors import HoldfastError
 from holdfast.load.workload import MARK
 from holdfast.prove.check import Check, Disturbs, Measured
-from holdfast.prove.checks.availability import NotWhole, whole
 from holdfast.prove.evidence import Finding
+from holdfast.prove.experiment import NotWhole, whole
 from holdfast.prove.plan import Planned
 from holdfast.prove.stage import Stage
 from holdfast.prove.verdict import Outcome, Verdict, check_failed, skipped

@@ -141,7 +141,7 @@ def promise(measured: Measured, spec: Spec) -> Verdict:
     worst = max(gaps, key=lambda kind: gaps[kind])
     times = allowed_failures(wanted, gaps[worst])
     told = (
-        f"one failure of each of {len(gaps)} kinds a month: {together_s:.1f} s, {100 * (1 - together_s / MONTH_S):.4f} %; "
+        f"measured kinds of failure: {len(gaps)}; one of each a month takes {together_s:.1f} s, {100 * (1 - together_s / MONTH_S):.4f} %; "
         f"room for {times:,} a month of the worst ({worst}, {gap_text(gaps[worst])})"
     )
     faults = [f"one failure of each kind takes {together_s:.1f} s a month"] if together_s > budget_s else []
