@@ -21,6 +21,7 @@ COMMAND_MODULES = (
     "holdfast.cli.bench",
     "holdfast.cli.upgrade",
     "holdfast.cli.prove",
+    "holdfast.cli.migrate",
     "holdfast.cli.supervisor",
     "holdfast.cli.service",
     "holdfast.cli.doctor",

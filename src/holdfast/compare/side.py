@@ -87,9 +87,10 @@ class Side:
         read_from: ReadFrom = ReadFrom.PRIMARY,
         timeout_s: float = 30.0,
         patience_s: float = 60.0,
+        as_named: bool = False,
     ) -> Self:
-        """Find the keyspace's shards and connect to each. Raises: NodeGone, NodeSilent, NodeDenied, NotOneKeyspace."""
-        side = cls(await discover(seeds), read_from, timeout_s, patience_s)
+        """Find the keyspace's shards and connect to each. Args: `as_named`, as for `discover`. Raises: NodeGone, NodeSilent, NodeDenied, NotOneKeyspace."""
+        side = cls(await discover(seeds, as_named=as_named), read_from, timeout_s, patience_s)
         try:
             await side._connect()
         except BaseException:
@@ -335,7 +336,7 @@ class Side:
     async def read_map(self) -> None:
         """Ask again which shard owns what, and connect to servers that are new."""
         async with self._mending:
-            found = await discover(self.keyspace.seeds)
+            found = await discover(self.keyspace.seeds, as_named=self.keyspace.as_named)
             kept = {str(node.pipe.endpoint): node for node in self._nodes.values() if node.pipe.usable}
             nodes: dict[int, Node] = {}
             for index, shard in enumerate(found.shards):

@@ -56,6 +56,8 @@ class Keyspace:
     """Where it can be asked again: every server of it that is known."""
     run_id: str = ""
     """Of the server that was asked."""
+    as_named: bool = False
+    """Whether a replica stands for itself here: one that follows a relay, say, and not for the keyspace of whom it follows."""
 
     def owners(self) -> list[int]:
         """The shard's index for each of the 16384 slots; -1 where nobody serves it."""
@@ -66,16 +68,17 @@ class Keyspace:
         return found
 
 
-async def discover(seeds: Sequence[Endpoint], *, timeout_s: float = 5.0) -> Keyspace:
+async def discover(seeds: Sequence[Endpoint], *, timeout_s: float = 5.0, as_named: bool = False) -> Keyspace:
     """The keyspace that the first seed which answers belongs to; a Sentinel is asked for the primary it watches.
 
+    Args: `as_named`, a replica (outside a cluster) stands for itself.
     Raises: NodeGone, NodeSilent or NodeDenied of the last seed when none can be asked; NotOneKeyspace.
     """
     failed: HoldfastError | None = None
     for seed in seeds:
         try:
             async with await Pipeline.connect(seed, timeout_s=timeout_s) as node:
-                return await _of(node)
+                return await _of(node, as_named=as_named)
         except NotOneKeyspace:
             raise
         except HoldfastError as reason:
@@ -83,7 +86,7 @@ async def discover(seeds: Sequence[Endpoint], *, timeout_s: float = 5.0) -> Keys
     raise failed or NodeGone("nowhere", "no address was given")
 
 
-async def _of(node: Pipeline) -> Keyspace:
+async def _of(node: Pipeline, *, as_named: bool = False) -> Keyspace:
     info = read_info(_text(await node.ask("INFO")))
     mode = info.get("redis_mode") or info.get("server_mode") or "standalone"
     if mode == "sentinel":
@@ -110,6 +113,8 @@ async def _of(node: Pipeline) -> Keyspace:
                 "join it to its cluster first, or name another node",
             )
         return replace(found, shards=shards, seeds=tuple(_servers(shards)) or found.seeds)
+    if as_named:
+        return replace(found, shards=(Shard(node.endpoint, ()),), as_named=True)
     if info.get("role") == "slave":
         primary = replace(node.endpoint, host=info["master_host"], port=int(info["master_port"]), socket=None)
         async with await Pipeline.connect(primary, timeout_s=node.timeout_s) as upstream:

@@ -41,6 +41,10 @@ class Rewriting(Protocol):
         """What the target cannot hold, counted by what it is."""
 
     @property
+    def grave(self) -> dict[str, int]:
+        """Those losses that somebody has to agree to."""
+
+    @property
     def stream_db(self) -> int:
         """The database that the stream behind the RDB begins in."""
 
@@ -314,8 +318,8 @@ class Relay:
     def _spool_rdb(self, rewriting: Rewriting, made: bytes) -> None:
         self.counts.keys = rewriting.keys
         self.counts.rdb_losses = dict(rewriting.losses)
-        if self.counts.rdb_losses and not self.settings.accepts_losses:
-            raise LossNotAccepted(self.counts.rdb_losses)
+        if not self.settings.accepts_losses and (grave := rewriting.grave):
+            raise LossNotAccepted(grave)
         self.spool.append_rdb(made)
         now = time.monotonic()
         self.meter.sample(now, self.counts.rdb_bytes)

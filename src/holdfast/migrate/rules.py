@@ -1,0 +1,278 @@
+"""What speaks against a migration by relay, or is lost by it: from the facts of both ends to findings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from holdfast.migrate.ends import Layout
+from holdfast.migrate.seen import SeenEnd, SeenServer
+
+OLDEST = (5, 0, 0)
+FIELD_TTLS_FROM = {"redis": (7, 4, 0), "valkey": (9, 0, 0)}
+SMALL_BACKLOG_BYTES = 16 * 1024 * 1024
+MEMORY_MARGIN = 1.1
+CORE_MODULES = frozenset({"vectorset"})
+"""Modules that come with the engine itself: that they are loaded says nothing about the data."""
+
+
+class Weight(StrEnum):
+    """What a finding means for the start."""
+
+    BLOCKS = "blocks"
+    """Nothing is begun, unless it is accepted by its id."""
+    FORBIDS = "forbids"
+    """Nothing is begun, and it cannot be accepted."""
+    WARNS = "warns"
+    TELLS = "tells"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that an operator should know before."""
+
+    id: str
+    weight: Weight
+    what: str
+    instead: str = ""
+    accepted: bool = False
+
+
+@dataclass(frozen=True)
+class EndFacts:
+    """What was asked of one end."""
+
+    seen: SeenEnd
+    head: SeenServer
+    commands: frozenset[str] = frozenset()
+    """Upper case, without subcommands."""
+    used: Mapping[str, int] = field(default_factory=dict)
+    """Write commands that were called since the server started, and how often."""
+    databases: int = 16
+    used_databases: frozenset[int] = frozenset()
+    modules: frozenset[str] = frozenset()
+    vector_sets: int = 0
+    """Keys of that type that were met; counted up to a bound."""
+    field_ttl_hashes: int = 0
+    functions: tuple[str, ...] = ()
+    """Names of function libraries."""
+    users: tuple[str, ...] = ()
+    config: Mapping[str, str] = field(default_factory=dict)
+    denied: tuple[str, ...] = ()
+    """Commands that a switch needs and our user may not use."""
+    config_file: str = ""
+    write_bytes_per_s: float = 0.0
+
+
+def findings(source: EndFacts, target: EndFacts, *, has_certificate: bool = False) -> tuple[Finding, ...]:
+    """All of them, the gravest first. Args: `has_certificate`, one was given for the relay itself."""
+    found = [*_impossible(source, target), *_lost(source, target), *_switching(source, target)]
+    found += [
+        *_certificate(target, "target", has_certificate),
+        *_certificate(source, "source", has_certificate),
+    ]
+    found += [*_room(source, target), *_told(source, target)]
+    order = [Weight.FORBIDS, Weight.BLOCKS, Weight.WARNS, Weight.TELLS]
+    return tuple(sorted(found, key=lambda each: order.index(each.weight)))
+
+
+def accept(found: tuple[Finding, ...], ids: tuple[str, ...]) -> tuple[Finding, ...]:
+    """The same, those marked that are agreed to."""
+    return tuple(
+        Finding(each.id, each.weight, each.what, each.instead, accepted=True)
+        if each.id in ids and each.weight is Weight.BLOCKS
+        else each
+        for each in found
+    )
+
+
+def blocking(found: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Those that keep a migration from being begun."""
+    return tuple(
+        each
+        for each in found
+        if each.weight is Weight.FORBIDS or (each.weight is Weight.BLOCKS and not each.accepted)
+    )
+
+
+def _impossible(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
+    if source.head.run_id == target.head.run_id:
+        yield Finding(
+            "same-server", Weight.FORBIDS, f"both ends are {source.head.title}", "Name another target."
+        )
+    for name, end in (("source", source), ("target", target)):
+        if end.seen.layout is Layout.CLUSTER:
+            yield Finding(
+                f"{name}-cluster",
+                Weight.FORBIDS,
+                f"the {name} is a cluster, whose nodes take no primary from outside (REPLICAOF)",
+                "Use --mode write.",
+            )
+        if end.head.version < OLDEST:
+            yield Finding(
+                f"{name}-too-old", Weight.FORBIDS, f"{end.head.title} is older than 5.0", "Upgrade it first."
+            )
+    if target.head.keys:
+        yield Finding(
+            "target-not-empty",
+            Weight.BLOCKS,
+            f"the target holds {target.head.keys} keys, all of which a full synchronisation replaces",
+            "Empty it, or accept that they go.",
+        )
+    if not target.commands:
+        yield Finding(
+            "target-commands", Weight.WARNS, "the target does not tell which commands it knows (COMMAND)"
+        )
+
+
+def _lost(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
+    if source.field_ttl_hashes and target.head.version < FIELD_TTLS_FROM[target.head.engine]:
+        yield Finding(
+            "losses",
+            Weight.BLOCKS,
+            f"{source.field_ttl_hashes} hashes have fields with TTLs, and {target.head.title} knows none: after a cutover these "
+            "fields live for ever",
+            "Take a target of Valkey 9 or Redis 7.4 and later, or accept the loss.",
+        )
+    lacking = {
+        name: calls
+        for name, calls in sorted(source.used.items())
+        if target.commands and name not in target.commands
+    }
+    if lacking:
+        told = ", ".join(f"{name} ({calls} calls)" for name, calls in lacking.items())
+        yield Finding(
+            "losses",
+            Weight.BLOCKS,
+            f"commands are in use that the target does not have: {told}; what they write is left out",
+            "Change the applications first, or accept the loss.",
+        )
+    if source.vector_sets and "VADD" not in target.commands:
+        yield Finding(
+            "losses",
+            Weight.BLOCKS,
+            f"{source.vector_sets} vector sets (or more) stay behind",
+            "Accept the loss, or move them by hand.",
+        )
+    foreign = sorted(source.modules - target.modules - CORE_MODULES)
+    if foreign:
+        yield Finding(
+            "losses",
+            Weight.BLOCKS,
+            f"modules are loaded that the target lacks: {', '.join(foreign)}; keys of their types stay behind",
+            "Load them there, or accept the loss.",
+        )
+    beyond = sorted(each for each in source.used_databases if each >= target.databases)
+    if beyond:
+        yield Finding(
+            "databases",
+            Weight.BLOCKS,
+            f"databases {', '.join(map(str, beyond))} are in use, and the target has {target.databases}",
+            "Give it more (databases in its configuration), or accept that these stay behind.",
+        )
+
+
+def _switching(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
+    for name, end in (("source", source), ("target", target)):
+        if end.denied:
+            yield Finding(
+                f"{name}-permissions",
+                Weight.BLOCKS,
+                f"our user may not use {', '.join(end.denied)} on the {name}, which a cutover needs",
+                "Grant them, or name another user.",
+            )
+        if not end.config_file:
+            yield Finding(
+                f"{name}-no-file",
+                Weight.BLOCKS if name == "source" else Weight.WARNS,
+                f"{end.head.title} runs without a configuration file, so that its new role is forgotten when it restarts"
+                + (": it would come back as a primary that takes writes" if name == "source" else ""),
+                "Start it with one, or accept that nobody may restart it.",
+            )
+    if source.head.version < (6, 2, 0):
+        yield Finding(
+            "source-pause",
+            Weight.WARNS,
+            "the source knows no pause of writes: during the switch they are refused (NOREPLICAS) instead of held",
+        )
+
+
+def _certificate(end: EndFacts, name: str, has_certificate: bool) -> Iterator[Finding]:
+    if (
+        end.config.get("tls-replication") == "yes"
+        and not has_certificate
+        and end.config.get("holdfast") != "own"
+    ):
+        yield Finding(
+            f"{name}-certificate",
+            Weight.FORBIDS,
+            f"the {name} replicates over TLS only, and the relay has no certificate that it trusts",
+            "Give one with --relay-cert and --relay-key.",
+        )
+
+
+def _room(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
+    held = _int(source.head.info.get("used_memory_dataset")) or _int(source.head.info.get("used_memory"))
+    limit = _int(target.config.get("maxmemory"))
+    if limit and limit < held * MEMORY_MARGIN:
+        yield Finding(
+            "memory",
+            Weight.BLOCKS,
+            f"the data set takes {held / 1e6:.0f} MB at the source, and the target's maxmemory is {limit / 1e6:.0f} MB",
+            "Raise it: once it is a primary it would evict, or refuse writes.",
+        )
+    ours, theirs = source.config.get("maxmemory-policy"), target.config.get("maxmemory-policy")
+    if ours and theirs and ours != theirs:
+        yield Finding(
+            "eviction", Weight.WARNS, f"maxmemory-policy is {ours} at the source and {theirs} at the target"
+        )
+    backlog = _int(source.config.get("repl-backlog-size"))
+    if backlog and backlog < SMALL_BACKLOG_BYTES:
+        lasts = (
+            f", about {backlog / source.write_bytes_per_s:.0f} s of its writes"
+            if source.write_bytes_per_s > 1
+            else ""
+        )
+        yield Finding(
+            "backlog",
+            Weight.WARNS,
+            f"the source's backlog is {backlog / 1e6:.1f} MB{lasts}: a link that is broken for longer means another full "
+            "synchronisation",
+            "Raise repl-backlog-size there.",
+        )
+
+
+def _told(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
+    yield Finding(
+        "source",
+        Weight.TELLS,
+        f"source: {source.head.title}, {source.head.keys} keys, {len(source.seen.servers)} servers",
+    )
+    yield Finding(
+        "target",
+        Weight.TELLS,
+        f"target: {target.head.title}, {target.head.keys} keys, {len(target.seen.servers)} servers",
+    )
+    if source.functions:
+        yield Finding(
+            "functions", Weight.TELLS, f"function libraries go along: {', '.join(source.functions)}"
+        )
+    users = sorted(set(source.users) - set(target.users))
+    if users:
+        yield Finding(
+            "users",
+            Weight.WARNS,
+            f"users of the source are not at the target, and are not moved: {', '.join(users[:20])}",
+            "Make them there before the cutover.",
+        )
+    if source.seen.layout is Layout.SENTINEL:
+        yield Finding(
+            "sentinel",
+            Weight.TELLS,
+            "the source's Sentinels will be told, before the cutover, to leave it alone",
+        )
+
+
+def _int(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
