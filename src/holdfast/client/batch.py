@@ -16,7 +16,7 @@ from holdfast.client.load import Found, Read, count, keep_near, opened
 from holdfast.client.operations import Node, Policy, Send, SendEach
 from holdfast.client.shared import Family, Shared
 from holdfast.client.values import Values
-from holdfast.client.wire import pack
+from holdfast.client.wire import ReplyError, pack
 
 
 @dataclass(slots=True)
@@ -145,10 +145,11 @@ def _bundled(
 def _replies(shared: Shared, bundle: _Bundle, result: Any, wanted: int) -> list[Any]:
     """The replies of a bundle in order; all _NONE_CAME when it failed, which its node's breaker is told."""
     if isinstance(result, NodeLost | NodeUnreached):
-        bundle.node.breaker.failed(shared.clock.now())
+        if not getattr(result, "link_ended", False) or bundle.node.breaker.on_trial:
+            bundle.node.breaker.failed(shared.clock.now())
         shared.look_again()
         return [_NONE_CAME] * wanted
-    if isinstance(result, BaseException):
+    if isinstance(result, BaseException) and not isinstance(result, ReplyError):
         raise result
     bundle.node.breaker.succeeded()
     answers = result if wanted > 1 else [result]

@@ -32,15 +32,16 @@ class BlockingLink:
 
     __slots__ = ("_armed_s", "_reader", "_socket", "address", "idle_since")
 
-    def __init__(self, login: Login, address: Address, *, readonly: bool) -> None:
+    def __init__(self, login: Login, address: Address, *, readonly: bool, within_s: float) -> None:
         self.address = str(address)
         self._reader = reader()
         self._armed_s = 0.0
         self.idle_since = 0.0
-        until = time.monotonic() + login.connect_s
+        within_s = max(0.001, min(within_s, login.connect_s))
+        until = time.monotonic() + within_s
         hello = login.hello()
         try:
-            raw = socket.create_connection((address.host, address.port), login.connect_s)
+            raw = socket.create_connection((address.host, address.port), within_s)
         except OSError as failed:
             raise NodeUnreached(self.address, str(failed)) from failed
         try:
@@ -104,11 +105,11 @@ class BlockingLink:
             except _SILENT as late:
                 raise NodeLost(self.address, "it did not answer in time") from late
             except OSError as failed:
-                raise NodeLost(self.address, str(failed)) from failed
+                raise NodeLost(self.address, str(failed), link_ended=True) from failed
             except Exception as wrong:  # bytes that are no RESP, whatever the parser calls it
                 raise NodeLost(self.address, f"it does not speak the protocol: {wrong}") from wrong
             if not data:
-                raise NodeLost(self.address, "the connection ended")
+                raise NodeLost(self.address, "the connection ended", link_ended=True)
             self._reader.feed(data)
             if time.monotonic() >= until and not self._reader.has_data():
                 raise NodeLost(self.address, "it did not answer in time")
@@ -189,7 +190,7 @@ class Pool:
                     return link
                 link.close()
         try:
-            return BlockingLink(self._login, self._address, readonly=readonly)
+            return BlockingLink(self._login, self._address, readonly=readonly, within_s=until - now)
         except BaseException:
             self._freed()
             raise

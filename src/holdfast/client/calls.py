@@ -118,14 +118,12 @@ def ask(shared: Shared, wanted: Request) -> Policy:
                 reply = yield from _asking(shared, wanted, node)
                 asked_to = None
         except NodeUnreached as failed:
-            if not failed.busy and node not in failing:
-                failing.append(node)
-                node.breaker.failed(now)
+            if not failed.busy:
+                _book(node, failing, now)
             asked_to, why = None, str(failed)
         except NodeLost as failed:
-            if node not in failing:  # a call counts once, however often it tries
-                failing.append(node)
-                node.breaker.failed(now)
+            if not failed.link_ended:
+                _book(node, failing, now)
             asked_to, why = None, str(failed)
             if not wanted.repeatable:
                 shared.look_again()
@@ -160,6 +158,13 @@ def ask(shared: Shared, wanted: Request) -> Policy:
         shared.figures.retries += 1
 
 
+def _book(node: Node, failing: list[Node], now: float) -> None:
+    """A call counts once for a node's breaker, however often it tries; while that is on trial every answer counts."""
+    if node not in failing or node.breaker.on_trial:
+        failing.append(node)
+        node.breaker.failed(now)
+
+
 def _asking(shared: Shared, wanted: Request, node: Node) -> Policy:
     """Each command behind an ASKING, whose own replies are left out; nothing is filled from a slot on the move."""
     wanted.token = None
@@ -186,7 +191,8 @@ def read(
         try:
             reply = yield wanted.sent_to(shared, node, readonly=shared.clustered, until=until)
         except (NodeUnreached, NodeLost) as failed:
-            node.breaker.failed(now)
+            if not getattr(failed, "link_ended", False) or node.breaker.on_trial:
+                node.breaker.failed(now)
             if where == "replica":
                 raise _unavailable(shared, wanted, now, str(failed)) from failed
         else:

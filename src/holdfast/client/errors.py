@@ -167,6 +167,8 @@ class NodeLost(CacheError):
 
     address: str
     why: str
+    link_ended: bool = False
+    """The connection ended, which tells nothing of the node: the next one will."""
 
     def __str__(self) -> str:
         return f"{self.address} gave no answer: {self.why}"

@@ -72,9 +72,15 @@ class Breaker:
             self.opened += 1
 
     def seen_alive(self, now: float) -> None:
-        """The node's watcher has an answer from it: trials may begin at once."""
-        if self.failures >= self.failures_to_open and not self._half_open:
+        """The node's watcher has an answer from it: trials may begin at once, and again where some were given up."""
+        if self.failures >= self.failures_to_open:
             self._open_until = min(self._open_until, now)
+            self._trials_begun = self._trials_done
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether it is half open."""
+        return self._half_open
 
     def state(self, now: float) -> BreakerState:
         """For figures; it changes nothing."""

@@ -78,6 +78,8 @@ class Shared:
         self.figures = Figures()
         self.budget = RetryBudget()
         self.flights: dict[tuple[Any, ...], Any] = {}
+        self.views: dict[tuple[Any, ...], Any] = {}
+        """Namespaces as they were opened, by name and kind of value."""
         self.families = {name: self._family(name, each) for name, each in profile.namespaces.items()}
         self.l1 = FirstTier(profile.l1_max_entries, settings.l1_max_bytes, self.clock.now)
         self.layout: Layout | None = None

@@ -187,7 +187,7 @@ class StreamLink(asyncio.Protocol):
             self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(NodeLost(self.address, f"the connection ended{f': {exc}' if exc else ''}"))
+        self._end(NodeLost(self.address, f"the connection ended{f': {exc}' if exc else ''}", link_ended=True))
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -299,7 +299,11 @@ class StreamDoor:
         """Raises: NodeUnreached, NodeLost and what connecting raises."""
         link = self._links.get(readonly)
         if link is None or not link.open:
-            link = await self._connected(readonly)
+            try:
+                async with asyncio.timeout(max(0.001, until - monotonic())):
+                    link = await self._connected(readonly)
+            except TimeoutError as late:
+                raise NodeUnreached(str(self._address), "no connection in time") from late
         if link.crowded or len(link.waiting) >= self._most:
             await link.room(self._most)
         return await link.send(payload, count, until)

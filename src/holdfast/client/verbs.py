@@ -33,12 +33,20 @@ class Verbs:
 
     @classmethod
     def of(cls, shared: Shared, name: str, kind: Any, codec: str) -> Verbs:
-        """Raises: NamespaceUnknown, NamespaceInvalid."""
+        """The same for the same words, so that all who use a namespace share its loads and its entries in the first tier.
+
+        Raises: NamespaceUnknown, NamespaceInvalid.
+        """
         family = shared.families.get(name)
         if family is None:
             raise NamespaceUnknown(name, tuple(shared.families))
-        above = family.declared.compress_above_bytes
-        return cls(shared, family, Values(name, codec, kind, above, shared.settings.largest_value_bytes))
+        view = (name, kind, codec)
+        verbs: Verbs | None = shared.views.get(view)
+        if verbs is None:
+            above = family.declared.compress_above_bytes
+            values = Values(name, codec, kind, above, shared.settings.largest_value_bytes)
+            verbs = shared.views.setdefault(view, cls(shared, family, values))
+        return verbs
 
     def key(self, given: object, fields: Mapping[str, object]) -> str:
         """The key of these fields, or the ready key, known to be one of this namespace. Raises: KeyInvalid."""

@@ -144,7 +144,7 @@ def _wait(server: PrivateServer, keeper: subprocess.Popen[bytes], log: Path) -> 
     end = time.monotonic() + START_BOUND_S
     while time.monotonic() < end:
         try:
-            if server.call("PING").startswith(b"+PONG"):
+            if server.call("PING").startswith((b"+PONG", b"-NOAUTH")):
                 return
         except OSError:
             time.sleep(0.005)
