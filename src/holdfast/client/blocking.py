@@ -13,6 +13,7 @@ import ssl
 import struct
 import threading
 import time
+from collections import deque
 from typing import Any
 
 from holdfast.client.errors import CacheError, NodeLost, NodeUnreached, ServerUnfit
@@ -153,7 +154,8 @@ class Pool:
     def _reset(self) -> None:
         self._idle: dict[bool, list[BlockingLink]] = {False: [], True: []}
         self.in_use = 0
-        self._free = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
 
     def send(self, payload: bytes, count: int, readonly: bool, until: float) -> Any:
         """Raises: NodeUnreached, NodeLost and what connecting raises."""
@@ -168,54 +170,48 @@ class Pool:
 
     def take(self, readonly: bool, until: float) -> BlockingLink:
         """A connection for one caller, who gives it back or up."""
+        self._take_place(min(until, time.monotonic() + self._max_wait_s))
         now = time.monotonic()
-        with self._free:
-            wait_until = min(until, now + self._max_wait_s)
-            while self.in_use >= self._max_total and not self.closed:
-                if now >= wait_until:
-                    raise NodeUnreached(
-                        str(self._address),
-                        f"all {self._max_total} connections are in use (pool.max_total)",
-                        busy=True,
-                    )
-                self._free.wait(wait_until - now)
-                now = time.monotonic()
-            if self.closed:
-                raise NodeUnreached(str(self._address), "the cache was closed", busy=True)
-            self.in_use += 1
-            idle = self._idle[readonly]
-            while idle:
-                link = idle.pop()
-                if link.usable(now):
-                    return link
-                link.close()
+        idle = self._idle[readonly]
+        while True:
+            with self._lock:
+                link = idle.pop() if idle else None
+            if link is None:
+                break
+            if link.usable(now):
+                return link
+            link.close()
         try:
             return BlockingLink(self._login, self._address, readonly=readonly, within_s=until - now)
         except BaseException:
-            self._freed()
+            self._free_place()
             raise
 
     def give_back(self, link: BlockingLink, readonly: bool) -> None:
         link.idle_since = time.monotonic()
-        with self._free:
-            self.in_use -= 1
-            if self.closed or len(self._idle[readonly]) >= self._max_idle:
-                link.close()
-            else:
+        with self._lock:
+            keep = not self.closed and len(self._idle[readonly]) < self._max_idle
+            if keep:
                 self._idle[readonly].append(link)
-            self._free.notify()
+        if not keep:
+            link.close()
+        self._free_place()
 
     def give_up(self, link: BlockingLink) -> None:
         link.close()
-        self._freed()
+        self._free_place()
 
     def close(self) -> None:
-        with self._free:
+        with self._lock:
             self.closed = True
             for link in (*self._idle[False], *self._idle[True]):
                 link.close()
-            self._idle = {False: [], True: []}
-            self._free.notify_all()
+            self._idle[False].clear()
+            self._idle[True].clear()
+            waiting, self._waiting = self._waiting, deque()
+            self.in_use += len(waiting)
+        for turn in waiting:
+            turn.release()
 
     def after_fork(self) -> None:
         """In the child: the connections are the parent's."""
@@ -227,10 +223,37 @@ class Pool:
     def idle(self) -> int:
         return len(self._idle[False]) + len(self._idle[True])
 
-    def _freed(self) -> None:
-        with self._free:
-            self.in_use -= 1
-            self._free.notify()
+    def _take_place(self, wait_until: float) -> None:
+        """Be one of `max_total`. Whoever waits longest is next: no caller can be overtaken for ever."""
+        with self._lock:
+            if self.closed:
+                raise NodeUnreached(str(self._address), "the cache was closed", busy=True)
+            if self.in_use < self._max_total:
+                self.in_use += 1
+                return
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        if not turn.acquire(timeout=max(0.0, wait_until - time.monotonic())):
+            with self._lock:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+                    raise NodeUnreached(
+                        str(self._address),
+                        f"all {self._max_total} connections are in use (pool.max_total)",
+                        busy=True,
+                    )
+        if self.closed:
+            self._free_place()
+            raise NodeUnreached(str(self._address), "the cache was closed", busy=True)
+
+    def _free_place(self) -> None:
+        """Hand the place to whoever waits longest."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self.in_use -= 1
 
 
 def exchange_each(sends: list[tuple[Pool, bytes, int, bool, float]]) -> list[Any]:

@@ -66,6 +66,7 @@ class StreamLink(asyncio.Protocol):
     ) -> None:
         self.address = address
         self.open = False
+        self.ended = asyncio.Event()
         self.waiting: deque[Waiting] = deque()
         self._loop = asyncio.get_running_loop()
         self._reader = reader()
@@ -224,6 +225,7 @@ class StreamLink(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         was_open, self.open = self.open, False
+        self.ended.set()
         if self._transport is not None:
             self._transport.abort()
         while self.waiting:

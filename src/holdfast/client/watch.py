@@ -313,7 +313,9 @@ class Watch:
             if before != (None, None) and (role is None or role.primary, slots) != before:
                 self.look_again()
             before = (role is None or role.primary, slots)
-            await asyncio.sleep(self._every_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s):
+                    await link.ended.wait()
         raise NodeLost(str(scout.address), "the connection ended")
 
     def _measure(self, node: Node, role: RoleSeen, sent_at: float) -> None:
