@@ -30,6 +30,10 @@ class WithExample(build_py):
 class OptionalBuild(build_ext):
     """A failed compile leaves the pure Python module in charge, unless the compiled one is demanded."""
 
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def run(self) -> None:
         try:
             super().run()
@@ -56,7 +60,11 @@ def extensions() -> list[Extension]:
         return []
     return cythonize(
         [
-            Extension(".".join(pxd.relative_to(SOURCE).with_suffix("").parts), [str(pxd.with_suffix(".py"))])
+            Extension(
+                ".".join(pxd.relative_to(SOURCE).with_suffix("").parts),
+                [str(pxd.with_suffix(".py"))],
+                extra_compile_args=["-g0"],  # a third of the time and most of the size
+            )
             for pxd in MODULES
         ],
         build_dir="build/cython",
