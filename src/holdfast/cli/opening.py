@@ -12,6 +12,7 @@ from holdfast.spec.load import LoadedSpec
 from holdfast.spec.place import PlaceKind
 from holdfast.state import StateFolder
 from holdfast.supervisor.client import SupervisorClient
+from holdfast.supervisor.invitation import controller_trust
 from holdfast.supervisor.launch import local_client, using
 from holdfast.topology.hosts import NodeHost
 from holdfast.topology.live import LiveCache
@@ -65,12 +66,14 @@ async def machines(given: Named, *, start: bool) -> AsyncIterator[Mapping[str, N
     elif place.kind is PlaceKind.HOSTS:
         for name, host in sorted(place.hosts.items()):
             scheme, _, rest = host.supervisor.partition(":")
-            if scheme != "unix":
-                raise WrongUsage(
-                    f"the supervisor of {name} is at {host.supervisor}, and only unix: sockets are spoken yet",
-                    "write unix:/path/of/the/socket",
+            if scheme == "unix":
+                clients.append(SupervisorClient(name, Path(rest)))
+            else:
+                clients.append(
+                    SupervisorClient(
+                        name, str(host.supervisor), controller_trust(given.loaded.spec, given.store)
+                    )
                 )
-            clients.append(SupervisorClient(name, Path(rest)))
     else:
         raise WrongUsage(
             f"place: {place.kind.value} is not run by Holdfast yet",

@@ -1,10 +1,13 @@
-"""`holdfast supervisor run | status | upgrade | stop`: this machine's supervisor."""
+"""`holdfast supervisor run | status | upgrade | invite | join | stop`: this machine's supervisor."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from holdfast.cli.app import AsJson, app
+from holdfast.cli.app import AsJson, CacheArgument, Place, app
 from holdfast.cli.exit import ExitCode
 
 supervisor = typer.Typer(help="The process that parents this machine's nodes.", no_args_is_help=True)
@@ -98,6 +101,79 @@ def upgrade(json: AsJson = False) -> None:
     else:
         text = f"None ran; supervisor {done.after} is started."
     show(asdict(done), text, as_json=json)
+
+
+@supervisor.command()
+def invite(
+    cache: CacheArgument,
+    machine: Annotated[str, typer.Argument(help="A machine of the spec's place.hosts.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the invitation.")],
+    place: Place = None,
+) -> None:
+    """Write what MACHINE needs so that this cache's commands and its other machines reach the supervisor there.
+
+    The file holds a private key: carry it over a safe way (scp), and delete it once `holdfast supervisor join` has read it.
+
+    \b
+    Example: holdfast supervisor invite cache.yaml left -o left.invitation
+    """
+    from holdfast.cli.console import out
+    from holdfast.cli.opening import named
+    from holdfast.state import audit, write_private
+    from holdfast.supervisor.invitation import invite as made_for
+
+    given = named(cache, place)
+    with given.store.alone():
+        made = made_for(given.loaded.spec, given.store, machine)
+    write_private(output.absolute(), made.to_json())
+    audit(given.state, "supervisor invite", {"cache": made.cache, "machine": machine})
+    out(
+        f"{output} is for {machine}: carry it there, run `holdfast supervisor join {output.name}`, then delete it here and there."
+    )
+
+
+@supervisor.command()
+def join(
+    invitation: Annotated[Path, typer.Argument(help="The file that `holdfast supervisor invite` wrote.")],
+    json: AsJson = False,
+) -> None:
+    """Let a cache's controller and its other machines reach this machine's supervisor, over mutual TLS.
+
+    Whoever holds the controller's key of that cache can run its servers here as your user. The supervisor is started anew
+    so that it listens; nodes run on.
+
+    \b
+    Example: holdfast supervisor join left.invitation
+    """
+    import asyncio
+
+    from holdfast.cli.console import show
+    from holdfast.errors import WrongUsage
+    from holdfast.state import StateFolder, audit
+    from holdfast.supervisor import admission
+    from holdfast.supervisor.launch import replace
+
+    state = StateFolder.open()
+    try:
+        text = invitation.read_bytes()
+    except OSError as failed:
+        raise WrongUsage(
+            f"{invitation} cannot be read ({failed.strerror})", "name the file that was written"
+        ) from None
+    admitted = admission.Admission.from_json(str(invitation), text)
+    admission.keep(state.supervisor, admitted)
+    asyncio.run(replace(state))
+    audit(state, "supervisor join", {"cache": admitted.cache, "machine": admitted.machine})
+    facts = {
+        "cache": admitted.cache,
+        "machine": admitted.machine,
+        "listens": f"{admitted.address}:{admitted.port}",
+    }
+    show(
+        facts,
+        f"This machine is {admitted.machine} of {admitted.cache}; its supervisor listens on {facts['listens']}.",
+        as_json=json,
+    )
 
 
 @supervisor.command()

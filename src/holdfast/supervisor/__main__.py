@@ -13,6 +13,7 @@ from holdfast.errors import HoldfastError
 from holdfast.state import Busy, StateFolder, only_one, socket_address
 from holdfast.supervisor.keeper import Keeper
 from holdfast.supervisor.launch import SOCKET
+from holdfast.supervisor.listening import Listeners
 from holdfast.supervisor.server import application
 
 
@@ -25,8 +26,9 @@ async def serve(state: StateFolder, host: str) -> None:
     with socket_address(path) as address:
         listener.bind(address)  # 0600 by the process's umask
     await keeper.begin()
+    app = application(keeper, leave=lambda: setattr(server, "should_exit", True))
     config = uvicorn.Config(
-        application(keeper, leave=lambda: setattr(server, "should_exit", True)),
+        app,
         log_level="warning",
         access_log=False,
         lifespan="off",
@@ -34,10 +36,13 @@ async def serve(state: StateFolder, host: str) -> None:
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
+    others = Listeners(state, app, keeper.events)
+    await others.begin()
     try:
         await server.serve(sockets=[listener])
     finally:
         path.unlink(missing_ok=True)
+        await others.end()
         await keeper.end()
 
 

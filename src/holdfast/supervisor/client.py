@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,9 +28,11 @@ LOOK_BOUND_S = 5.0
 class SupervisorClient:
     """One machine, reached through its supervisor (a `topology.hosts.NodeHost`)."""
 
-    def __init__(self, name: str, socket: Path) -> None:
+    def __init__(self, name: str, socket: Path | str, trust: ssl.SSLContext | None = None) -> None:
+        """Args: `socket`, its Unix socket, or its URL with `trust` for how to connect there."""
         self._name = name
         self._socket = socket
+        self._trust = trust
         self._open = contextlib.ExitStack()
         self._http: httpx.AsyncClient | None = None
 
@@ -38,8 +41,13 @@ class SupervisorClient:
         return self._name
 
     async def __aenter__(self) -> Self:
+        if self._trust is not None:
+            self._http = httpx.AsyncClient(
+                base_url=str(self._socket), verify=self._trust, timeout=ASK_BOUND_S
+            )
+            return self
         try:
-            path = self._open.enter_context(socket_address(self._socket))
+            path = self._open.enter_context(socket_address(Path(self._socket)))
         except OSError as failed:
             raise HostUnreachable(self._name, str(self._socket), failed.strerror or str(failed)) from failed
         transport = httpx.AsyncHTTPTransport(

@@ -19,6 +19,7 @@ from holdfast.supervisor.doors import Doors, ids_by_name
 from holdfast.supervisor.events import Events
 from holdfast.supervisor.failover_rules import Voice
 from holdfast.supervisor.pulse import Pulse, is_halted
+from holdfast.supervisor.quorum import Deciding, Quorum
 from holdfast.supervisor.silence import BEAT_S, Silence
 from holdfast.supervisor.takeover import Taken, Takeover, await_known, take_over
 from holdfast.topology.hosts import WatchOrder
@@ -85,6 +86,11 @@ class Guardian:
         self._handling: set[asyncio.Task[None]] = set()
         self._always: list[asyncio.Task[None]] = []
         self._homing: asyncio.Task[None] | None = None
+        self.quorum: Quorum | None = None
+        """With the cache's other machines, where there are enough of them."""
+        self._left_alone = ("", "")
+        self._leader = ("", 0.0)
+        """Outside a cluster: the primary last heard, and when."""
 
     async def begin(self) -> None:
         """Learn who is who, then start watching: a node that dies before it was ever seen could not be replaced."""
@@ -92,10 +98,14 @@ class Guardian:
             if known := watched.node.cluster_id():
                 self._ids[name] = known
         await self._sample()
+        if self.quorum is not None:
+            await self.quorum.begin()
         self._always = [asyncio.create_task(self._beat()), asyncio.create_task(self._keep_sampling())]
 
     async def end(self) -> None:
         """Stop watching; a failover that is under way is broken off, and the engine's own timeouts take over."""
+        if self.quorum is not None:
+            await self.quorum.end()
         for task in (*self._always, self._homing, *self._handling):
             if task is not None:
                 task.cancel()
@@ -149,6 +159,9 @@ class Guardian:
         voices = await self._doors.voices()
         self._ids = ids_by_name(voices, self._doors.record, self._ids)
         self._offsets |= {voice.name: voice.offset for voice in voices}
+        for voice in voices:
+            if voice.is_primary and not voice.node_id:
+                self._leader = (voice.name, time.monotonic())
         for member in self._doors.record.servers:
             address = f"{member.address} {member.port}"
             own = (
@@ -225,6 +238,8 @@ class Guardian:
     def _why_not_start(self, name: str, taken: Taken) -> str:
         """Why a node that ended must stay down for now; empty when it may be started again."""
         clustered = bool(self._doors.record.member(name).bus_port)
+        if self.quorum is not None and not clustered and not self.quorum.holds():
+            return "this machine is cut off from the majority of the cache's machines"
         if taken.heir:
             return taken.words if clustered and taken.known_ms is None else ""
         if not taken.was_primary and taken.heard:
@@ -272,6 +287,51 @@ class Guardian:
             facts = {"attempt": watched.restarts} | ({"why": left_out, "left_out": True} if left_out else {})
             self._events.add("restarted", self.order.cache, name, facts)
             return
+
+    # What the machines decide together
+
+    def deciding(self) -> Deciding:
+        """What the quorum has done here."""
+        return Deciding(
+            self._end_own_primaries, self._replace_remote, self._leave_to_operator, self._primary_last_heard
+        )
+
+    def _leave_to_operator(self, name: str, why: str) -> None:
+        if self._left_alone != (name, why):
+            self._left_alone = (name, why)
+            self._events.add(
+                "refused", self.order.cache, name, {"why": why, "instead": "end it, then holdfast up"}
+            )
+
+    def _primary_last_heard(self) -> tuple[str, str, float]:
+        name, heard_s = self._leader
+        return name, self._doors.record.member(name).host if name else "", heard_s
+
+    async def _end_own_primaries(self) -> None:
+        """This machine's lease is over: the others may replace its primaries in a moment, so they are ended now."""
+        for name, watched in self._nodes.items():
+            member = self._doors.record.member(name)
+            if (
+                member.kind is Kind.SENTINEL
+                or member.bus_port
+                or watched.node.state is not ProcessState.RUNNING
+            ):
+                continue  # in a cluster the engine itself stops taking writes without a majority
+            with contextlib.suppress(HoldfastError):
+                if (await self._doors.ask(name, "ROLE", timeout_s=0.5))[0] != "master":
+                    continue
+            await self._kill(
+                name, watched, "this machine is cut off from the majority of the cache's machines"
+            )
+
+    async def _replace_remote(self, name: str, why: str) -> bool:
+        """Have the primary of another machine replaced; its own supervisor has ended it, or the machine is dead."""
+        takeover = Takeover(self.order, self._doors, name, "", self._offsets.get(name), time.monotonic())
+        taken = await take_over(takeover)
+        if taken.heir:
+            self._leader = (taken.heir, time.monotonic())
+            self._record(name, why, taken)
+        return bool(taken.heir)
 
     # Going home
 

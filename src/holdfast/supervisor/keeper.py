@@ -27,6 +27,7 @@ from holdfast.supervisor.guarded import GuardedNode
 from holdfast.supervisor.guardian import Guardian
 from holdfast.supervisor.node import ManagedNode
 from holdfast.supervisor.ports import first_port, free_ports
+from holdfast.supervisor.quorum import Quorum
 from holdfast.topology.hosts import HostFacts, NodeOrder, WatchOrder
 from holdfast.topology.observe import Access
 from holdfast.topology.record import CacheRecord
@@ -47,6 +48,17 @@ class NoSuchNode(HoldfastError):
 
     def __str__(self) -> str:
         return f"there is no node {self.node} of cache {self.cache} on this machine"
+
+
+@dataclass(eq=False)
+class NoMachineOf(HoldfastError):
+    """Whoever asks as one of a cache's machines is none, or the cache's machines decide nothing together."""
+
+    cache: str
+    machine: str
+
+    def __str__(self) -> str:
+        return f"{self.machine or 'nobody'} has no vote on {self.cache} here"
 
 
 @dataclass(eq=False)
@@ -287,6 +299,7 @@ class Keeper:
         doors = Doors(record, Access(Credentials(order.user, order.password), trust))
         nodes = {name: GuardedNode(node, self._build) for name, node in here.items()}
         guardian = Guardian(order, doors, nodes, self.events)
+        guardian.quorum = Quorum.of(order, self.state.supervisor, guardian.deciding())
         for name, node in here.items():
             node.on_end = functools.partial(guardian.node_ended, name)
         self._guardians[order.cache] = guardian
@@ -306,6 +319,21 @@ class Keeper:
                 if owner == cache:
                     node.on_end = None
             await guardian.end()
+
+    def heard(self, cache: str, machine: str) -> dict[str, Any]:
+        """Another machine of the cache has asked whether this one is there. Raises: NoMachineOf."""
+        return self._quorum(cache, machine).heard(machine)
+
+    def vote(self, cache: str, machine: str, gone: str) -> bool:
+        """Whether this machine agrees that the other replaces a primary on the one that is gone. Raises: NoMachineOf."""
+        return self._quorum(cache, machine).vote(machine, gone)
+
+    def _quorum(self, cache: str, machine: str) -> Quorum:
+        """Raises: NoMachineOf where the one that asks is none of the cache's, or no majority counts there."""
+        guardian = self._guardians.get(cache)
+        if guardian is None or guardian.quorum is None or machine not in guardian.quorum.lease.machines:
+            raise NoMachineOf(cache, machine)
+        return guardian.quorum
 
     def log(self, cache: str, node: str, lines: int) -> tuple[str, ...]:
         """The last lines of the node's log."""

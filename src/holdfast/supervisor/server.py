@@ -17,7 +17,7 @@ from holdfast.engine.catalog import survey
 from holdfast.errors import HoldfastError
 from holdfast.host import firewall
 from holdfast.supervisor import protocol
-from holdfast.supervisor.keeper import Keeper, NoSuchNode
+from holdfast.supervisor.keeper import Keeper, NameNotAllowed, NoSuchNode
 
 Answer = Callable[[Request], Awaitable[Any]]
 Handler = Callable[[Request], Awaitable[Response]]
@@ -63,6 +63,7 @@ def application(keeper: Keeper, leave: Callable[[], None]) -> Starlette:
 
     async def prepare(request: Request) -> Any:
         order = protocol.order_from_json(await request.json())
+        _refuse_another(request, order.cache)
         await asyncio.to_thread(keeper.prepare, order)
         return {}
 
@@ -92,7 +93,9 @@ def application(keeper: Keeper, leave: Callable[[], None]) -> Starlette:
         return {"text": keeper.read(*_named(request), request.path_params["file"])}
 
     async def watch(request: Request) -> Any:
-        await keeper.watch(protocol.watch_from_json(await request.json()))
+        order = protocol.watch_from_json(await request.json())
+        _refuse_another(request, order.cache)
+        await keeper.watch(order)
         return {}
 
     async def unwatch(request: Request) -> Any:
@@ -120,15 +123,24 @@ def application(keeper: Keeper, leave: Callable[[], None]) -> Starlette:
 
     async def guard(request: Request) -> Any:
         wish = protocol.request_from_json(await request.json())
+        _refuse_another(request, wish.cache)
         return protocol.enforcement_to_json(await firewall.enforce(wish))
 
     async def look(request: Request) -> Any:
         wish = protocol.request_from_json(await request.json())
+        _refuse_another(request, wish.cache)
         return protocol.enforcement_to_json(await firewall.status(wish))
 
     async def unguard(request: Request) -> Any:
         await firewall.remove(request.path_params["cache"])
         return {}
+
+    async def beat(request: Request) -> Any:
+        return keeper.heard(request.path_params["cache"], _caller(request))
+
+    async def vote(request: Request) -> Any:
+        gone = str((await request.json())["gone"])
+        return {"granted": keeper.vote(request.path_params["cache"], _caller(request), gone)}
 
     async def leaving(_: Request) -> Any:
         asyncio.get_running_loop().call_later(0.05, leave)  # after the answer is out
@@ -157,9 +169,22 @@ def application(keeper: Keeper, leave: Callable[[], None]) -> Starlette:
         Route("/guards/{cache}", _answering(guard), methods=["PUT"]),
         Route("/guards/{cache}", _answering(unguard), methods=["DELETE"]),
         Route("/guards/{cache}/look", _answering(look), methods=["POST"]),
+        Route("/beats/{cache}", _answering(beat), methods=["POST"]),
+        Route("/votes/{cache}", _answering(vote), methods=["POST"]),
         Route("/leave", _answering(leaving), methods=["POST"]),
     ]
     return Starlette(routes=[Mount(protocol.API, routes=routes)])
+
+
+def _caller(request: Request) -> str:
+    """Which machine asks, by its certificate; empty on this machine's own socket, where there is none."""
+    return str(getattr(request.state, "caller", ""))
+
+
+def _refuse_another(request: Request, cache: str) -> None:
+    """What is sent must be about the cache that the path names: the path is what was allowed. Raises: NameNotAllowed."""
+    if cache != request.path_params["cache"]:
+        raise NameNotAllowed(cache)
 
 
 def _named(request: Request) -> tuple[str, str]:

@@ -61,6 +61,9 @@ class WatchOrder:
     password: str = field(repr=False)
     ca_pem: str = ""
     """Whom the nodes' certificates come from; empty without TLS."""
+    machines: Mapping[str, str] = field(default_factory=dict)
+    """Machine -> where its supervisor is reached by the others (`https://10.0.0.1:7800`); empty where they are not to
+    speak with one another."""
     go_home: bool = True
     """Whether primaries are switched back when a zone has come to hold a majority of them."""
 

@@ -155,7 +155,14 @@ class LiveCache:
             user=who.user,
             password=who.password,
             ca_pem=self.store.authority(tls.ca_days).cert_pem.decode() if self.record.tls else "",
+            machines=self._machines(),
         )
+
+    def _machines(self) -> dict[str, str]:
+        """Machines that have nodes and whose supervisors other machines can reach, with where."""
+        used = {member.host for member in self.record.members}
+        places = {name: str(host.supervisor) for name, host in self.spec.place.hosts.items() if name in used}
+        return places if all(each.startswith("https://") for each in places.values()) else {}
 
     def _listening(self) -> tuple[str, ...]:
         """Addresses that nodes of the cache listen on, on all machines."""

@@ -56,7 +56,7 @@ def test_it_is_replaced_under_load_and_no_node_notices(bench: Bench) -> None:
     ("engine", "mode"),
     [
         ("valkey-9.1", "cluster"),
-        ("redis-7.0", "sentinel"),
+        pytest.param("redis-7.0", "sentinel", marks=pytest.mark.long),
         pytest.param("valkey-8.0", "replicated", marks=pytest.mark.long),
     ],
 )

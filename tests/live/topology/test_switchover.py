@@ -52,7 +52,7 @@ def listening(bench: Bench, way: Way) -> Iterator[list[str]]:
     ("engine", "mode"),
     [
         ("redis-7.0", "sentinel"),
-        ("valkey-9.1", "replicated"),
+        pytest.param("valkey-9.1", "replicated", marks=pytest.mark.long),
         pytest.param("valkey-9.1", "sentinel", marks=pytest.mark.long),
         pytest.param("valkey-8.0", "sentinel", marks=pytest.mark.long),
         pytest.param("redis-7.0", "replicated", marks=pytest.mark.long),
