@@ -357,8 +357,8 @@ class Relay:
                 self.phase = Phase.TAIL
         finally:
             ticking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await ticking
+            # Not `suppress(CancelledError)`: that would swallow our own cancellation when it comes just now.
+            await asyncio.gather(ticking, return_exceptions=True)
 
     async def _acknowledge_always(self, link: SourceLink) -> None:
         while True:

@@ -1,0 +1,218 @@
+"""Writes a snapshot that lies in a spool into the target: RESTORE in deep pipelines, long values in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from holdfast.codec.crc import crc64, key_slot
+from holdfast.codec.rdb.events import Aux, Function, Header, Key, ValueChunk, ValueEnd
+from holdfast.codec.rdb.parser import Parser
+from holdfast.engine.pipeline import pack, refusal
+from holdfast.migrate.write.databases import Databases
+from holdfast.migrate.write.long_values import LongValue
+from holdfast.migrate.write.target import Target
+from holdfast.migrate.write.units import Mark, Unit
+
+PIECE_BYTES = 1 << 20
+BATCH_BYTES = 1 << 20
+BATCH_KEYS = 1_000
+IN_FLIGHT = 6
+WHOLE_BYTES = 8 << 20
+"""Values up to this size are restored whole."""
+
+
+class Snapshot(Protocol):
+    """The RDB as a spool has it."""
+
+    @property
+    def rdb_bytes(self) -> int: ...
+
+    @property
+    def rdb_whole(self) -> bool: ...
+
+    def read_rdb(self, at: int, length: int) -> bytes: ...
+
+
+@dataclass
+class Loaded:
+    """What has been written of a snapshot."""
+
+    keys: int = 0
+    read_bytes: int = 0
+    long_values: int = 0
+    functions: int = 0
+    database: int = 0
+    """Selected where the stream begins."""
+    lost: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Loader:
+    """One snapshot on its way into the target."""
+
+    target: Target
+    databases: Databases
+    owned: frozenset[int] | None
+    grown: Callable[[], object]
+    """Awaited when the snapshot has not come further yet."""
+    done: Loaded = field(default_factory=Loaded)
+    _units: dict[int, Unit] = field(default_factory=dict)
+    _bytes: int = 0
+    _keys: int = 0
+    _flying: set[asyncio.Task[None]] = field(default_factory=set)
+    _footer: bytes = b""
+
+    async def load(self, snapshot: Snapshot, still: Callable[[], bool]) -> None:
+        """Write all of it. Args: `still`, whether the spool holds the same snapshot as before.
+
+        Raises: TargetBroke, TargetStuck, SnapshotGone, DatabaseNotMapped, errors of the RDB's form.
+        """
+        parser = Parser(WHOLE_BYTES)
+        long_value: LongValue | None = None
+        try:
+            async for piece in self._pieces(snapshot, still):
+                parser.feed(piece)
+                for event in parser:
+                    kind = type(event)
+                    if kind is Key:
+                        assert isinstance(event, Key)
+                        if event.value is None:
+                            long_value = self._begin_long(event)
+                        else:
+                            self._restore(event)
+                            if self._bytes >= BATCH_BYTES or self._keys >= BATCH_KEYS:
+                                await self._send()
+                    elif kind is ValueChunk:
+                        assert isinstance(event, ValueChunk)
+                        await self._long_piece(long_value, event.data)
+                    elif kind is ValueEnd:
+                        await self._end_long(long_value)
+                        long_value = None
+                    elif kind is Function:
+                        assert isinstance(event, Function)
+                        await self._function(event.source)
+                    elif kind is Aux:
+                        assert isinstance(event, Aux)
+                        if event.field == b"repl-stream-db" and event.value.isdigit():
+                            self.done.database = int(event.value)
+                    elif kind is Header:
+                        assert isinstance(event, Header)
+                        self._footer = event.dialect.version.to_bytes(2, "little")
+            await self._send()
+            await self._landed(0)
+        finally:
+            for task in self._flying:
+                task.cancel()
+            await asyncio.gather(*self._flying, return_exceptions=True)
+
+    async def _pieces(self, snapshot: Snapshot, still: Callable[[], bool]) -> AsyncIterator[bytes]:
+        at = 0
+        while True:
+            if not still():
+                raise SnapshotGone
+            whole = snapshot.rdb_whole
+            piece = snapshot.read_rdb(at, PIECE_BYTES) if at < snapshot.rdb_bytes else b""
+            if piece:
+                at += len(piece)
+                self.done.read_bytes = at
+                yield piece
+            elif whole:
+                return
+            else:
+                await self.grown()  # type: ignore[misc]
+
+    def _cell(self, key: bytes) -> int:
+        return key_slot(key) if self.target.cluster else 0
+
+    def _unit(self, cell: int, database: int) -> Unit:
+        place = cell if self.target.cluster else database
+        unit = self._units.get(place)
+        if unit is None:
+            unit = self._units[place] = Unit(cell)
+            if not self.target.cluster:
+                unit.commands.append(self.databases.select(database))
+        elif self.target.cluster:
+            self.databases.of(database)
+        return unit
+
+    def _restore(self, event: Key) -> None:
+        key, value = event.key, event.value
+        assert value is not None
+        body = b"%c%b%b" % (event.type, value, self._footer)
+        payload = body + crc64(body).to_bytes(8, "little")
+        ends = b"%d" % (event.expire_ms or 0)
+        more: tuple[bytes, ...] = ()
+        if event.freq is not None:
+            more = (b"FREQ", b"%d" % event.freq)
+        elif event.idle_s is not None:
+            more = (b"IDLETIME", b"%d" % event.idle_s)
+        command = (
+            b"*%d\r\n$7\r\nRESTORE\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
+            % (6 + len(more), len(key), key, len(ends), ends, len(payload), payload)
+        )
+        for word in more:
+            command += b"$%d\r\n%b\r\n" % (len(word), word)
+        self._unit(self._cell(key), event.db).commands.append(command)
+        self._bytes += len(command)
+        self._keys += 1
+
+    async def _send(self) -> None:
+        """What is gathered goes out, while earlier batches are still on their way."""
+        await self._landed(IN_FLIGHT - 1)
+        if not self._units:
+            return
+        units, keys = list(self._units.values()), self._keys
+        self._units, self._bytes, self._keys = {}, 0, 0
+        self._flying.add(asyncio.create_task(self._write(units, keys)))
+
+    async def _write(self, units: list[Unit], keys: int) -> None:
+        await self.target.write(units, _no_mark, {})
+        self.done.keys += keys
+
+    async def _landed(self, at_most: int) -> None:
+        """Wait until no more than that many batches are on their way."""
+        while len(self._flying) > at_most:
+            done, self._flying = await asyncio.wait(self._flying, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+
+    def _begin_long(self, event: Key) -> LongValue:
+        self.done.long_values += 1
+        self._keys += 1
+        return LongValue(event.key, event.type, event.expire_ms, event.db, self._footer)
+
+    async def _long_piece(self, value: LongValue | None, data: bytes) -> None:
+        assert value is not None
+        unit = self._unit(self._cell(value.key), value.database)
+        for command in value.feed(data):
+            unit.commands.append(command)
+            self._bytes += len(command)
+        if self._bytes >= BATCH_BYTES:
+            await self._send()
+            await self._landed(0)  # its pieces have an order
+
+    async def _end_long(self, value: LongValue | None) -> None:
+        assert value is not None
+        unit = self._unit(self._cell(value.key), value.database)
+        unit.commands.extend(value.end())
+        await self._send()
+        await self._landed(0)
+
+    async def _function(self, source: bytes) -> None:
+        self.done.functions += 1
+        for pipe in self.target.pipes:
+            (reply,) = await pipe.send(pack("FUNCTION", "LOAD", "REPLACE", source), 1)
+            if said := refusal(reply):
+                what = f"a function library: {said}"
+                self.done.lost[what] = self.done.lost.get(what, 0) + 1
+
+
+class SnapshotGone(Exception):
+    """The spool holds another snapshot than the one that was being written."""
+
+
+def _no_mark(cell: int) -> Mark:
+    raise AssertionError("a snapshot's units carry no marks")
