@@ -29,6 +29,7 @@ class AsItIs:
 
     def __init__(self) -> None:
         self.losses: dict[str, int] = {}
+        self.grave: dict[str, int] = {}
 
     def feed(self, data: bytes) -> bytes:
         return data
