@@ -60,6 +60,11 @@ class KeyPattern:
             raise self._wrong(f"{_short(key)} is not built like that")
         return found.groupdict()
 
+    def check(self, key: object) -> None:
+        """As `take_apart`, where the fields are not wanted. Raises: KeyInvalid."""
+        if key.__class__ is not str or self._match(key) is None or len(key) > LONGEST_KEY_BYTES:  # type: ignore[arg-type]
+            self.take_apart(key)
+
     def _compiled(self, parts: list[tuple[str, str]]) -> Callable[[Mapping[str, object]], str]:
         """One expression for the usual case: fields of plain text. Everything else goes the long way round."""
         if not self.fields or self._checked:

@@ -20,6 +20,8 @@ from holdfast.profile import NamespaceProfile, Profile
 
 MAX_SILENCE_S = 3.0
 """How long the first tier may be served after the last proof that its link works, where no namespace asks for less."""
+QUIET_S = 10.0
+"""Between two lines in the log about values that cannot be read."""
 OWN_WRITES: ContextVar[dict[str, float] | None] = ContextVar("holdfast_own_writes", default=None)
 """What the caller wrote and when, while it reads its own writes."""
 
@@ -92,6 +94,8 @@ class Shared:
         self.nodes: dict[Address, Node] = {}
         self.look_again: Callable[[], None] = lambda: None
         """Have the layout looked at anew, soon; set by whoever watches."""
+        self.silent_until = 0.0
+        """Until when no further unreadable value is logged."""
         self.own_writes_sent: dict[str, float] = {}
         """To measure the lag of invalidations by."""
         self._open_door = open_door
@@ -210,7 +214,10 @@ def unreadable(shared: Shared, told: Exception) -> None:
 
     shared.figures.unreadable += 1
     log = logging.getLogger("holdfast.client")
-    log.warning("%s", told)
+    now = shared.clock.now()
+    if now >= shared.silent_until:  # where one value cannot be read, many cannot: the count tells how many
+        shared.silent_until = now + QUIET_S
+        log.warning("%s", told)
     if shared.settings.on_unreadable is not None:
         try:
             shared.settings.on_unreadable(told)

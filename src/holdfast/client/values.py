@@ -149,6 +149,14 @@ class Values:
         bare = not headed and packed == PLAIN and self.codec != MSGPACK and payload[:2] != MAGIC
         return payload if bare else with_header(self.codec | packed << 4, payload, fresh_until_ms, load_ms)
 
+    def decode_bare(self, raw: bytes) -> Any:
+        """The value of bytes without a header. Raises: Unreadable."""
+        decode = self._decode.get(self.codec)
+        try:
+            return decode(raw) if decode is not None else None
+        except Exception as wrong:  # as in `decode`
+            raise Unreadable(f"{type(wrong).__name__}: {str(wrong)[:200]}") from wrong
+
     def decode(self, stored: Stored) -> Any:
         """The value. Raises: Unreadable, whatever the bytes are."""
         decode = self._decode.get(stored.form & 15)

@@ -56,7 +56,7 @@ class Verbs:
             raise self._wrong("give a ready key or fields, not both")
         if not isinstance(given, str):
             raise self._wrong(f"a ready key is text, not {type(given).__name__}")
-        self.family.pattern.take_apart(given)
+        self.family.pattern.check(given)
         return given
 
     def get(self, key: str, where: str | None, within_s: float | None) -> Policy:
@@ -149,7 +149,10 @@ class Verbs:
 
     def get_many(self, keys: Iterable[str], where: str | None, within_s: float | None) -> Policy:
         """Result: {key: value} of those that are there; those of the first tier without asking anybody."""
-        wanted = [self.key(key, {}) for key in keys]
+        check = self.family.pattern.check
+        wanted = list(keys)
+        for key in wanted:
+            check(key)
         return self._get_many(wanted, where, within_s)
 
     def put_many(self, items: Mapping[str, Any], ttl_s: float | str | None, within_s: float | None) -> Policy:
@@ -174,9 +177,10 @@ class Verbs:
 
     def _get_many(self, keys: list[str], where: str | None, within_s: float | None) -> Policy:
         near: dict[str, Any] = {}
-        far = []
-        for key in keys:
-            entry = self.shared.l1.get(key, self.values) if where is None and self.family.in_l1 else None
+        looks_near = where is None and self.family.in_l1
+        far = [] if looks_near else keys
+        for key in keys if looks_near else ():
+            entry = self.shared.l1.get(key, self.values)
             if entry is None:
                 far.append(key)
             elif entry.value is not None:
