@@ -62,7 +62,7 @@ class KeyPattern:
 
     def check(self, key: object) -> None:
         """As `take_apart`, where the fields are not wanted. Raises: KeyInvalid."""
-        if key.__class__ is not str or self._match(key) is None or len(key) > LONGEST_KEY_BYTES:  # type: ignore[arg-type]
+        if key.__class__ is not str or self._match(key) is None or len(key) > LONGEST_KEY_BYTES:
             self.take_apart(key)
 
     def _compiled(self, parts: list[tuple[str, str]]) -> Callable[[Mapping[str, object]], str]:
