@@ -35,6 +35,7 @@ cdef class Walker:
     cdef int[8] _loop_at
     cdef unsigned long long[8] _loop_left
 
+    cpdef Py_ssize_t walk_value(self, bytes body, int entry) except -1
     cpdef key_name(self)
     @cython.locals(p="const unsigned char*", at=Py_ssize_t, room=Py_ssize_t, head=cython.uint, high="unsigned long long")
     cdef int _length(self) except -1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from holdfast.codec.rdb import limits, shapes
 from holdfast.codec.rdb.cursor import decode_string
-from holdfast.codec.rdb.errors import CorruptRdb, TooLong, TruncatedRdb
+from holdfast.codec.rdb.dialect import Dialect
+from holdfast.codec.rdb.errors import CorruptRdb, TooLong, TruncatedRdb, UnknownRdbType
 
 # Copies that the compiled loop can see as plain numbers.
 _STRING_BOUND = limits.STRING_BYTES
@@ -21,7 +22,8 @@ _COUNT = shapes.COUNT
 _COUNTED = shapes.COUNTED
 _MAYBE = shapes.MAYBE
 _ITEM = shapes.ITEM
-_CODE = shapes.programs()[0]
+_PROGRAMS = shapes.programs()
+_CODE = _PROGRAMS[0]
 
 
 class Walker:
@@ -48,6 +50,19 @@ class Walker:
         self._count = 0
         self._loop_at = [0] * 8
         self._loop_left = [0] * 8
+
+    def walk_value(self, body: bytes, entry: int) -> int:
+        """Walk over one value that begins `body`, by the program at `entry`; returns its bytes. Raises: also TruncatedRdb."""
+        self.buf = body
+        self._p = self.buf
+        self.at = 0
+        self.end = len(body)
+        self._pc = entry
+        self._depth = 0
+        self._skip = 0
+        if not self._walk():
+            raise TruncatedRdb(self.end, None, "more of a value")
+        return self.at
 
     def key_name(self) -> bytes | None:
         """The key of the record at hand; None outside a key's record."""
@@ -294,3 +309,19 @@ class Walker:
 
     def _too_long(self, what: str, bound: int) -> Exception:
         return TooLong(self.base + self.at, self.key_name(), what, self._number, bound)
+
+
+def measure(type: int | None, body: bytes, dialect: Dialect) -> int:
+    """How many bytes of `body` the value of `type` takes that begins with it; None for a module's note on a key.
+
+    Raises: CorruptRdb and TooLong; TruncatedRdb when `body` is too short for it; UnknownRdbType.
+    """
+    walker = Walker(len(body))
+    entries = _PROGRAMS[1]
+    known = type is None or type in dialect.loads
+    place = shapes.KEY_META_ENTRY if type is None else type
+    if type is not None and dialect.has_valkey_numbers:
+        place += shapes.VALKEY_ENTRIES
+    if not known or entries[place] == shapes.NO_ENTRY:
+        raise UnknownRdbType(0, place, str(dialect))
+    return walker.walk_value(body, entries[place])
