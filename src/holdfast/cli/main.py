@@ -26,6 +26,7 @@ COMMAND_MODULES = (
     "holdfast.cli.service",
     "holdfast.cli.doctor",
     "holdfast.cli.docs",
+    "holdfast.cli.rdb",
     "holdfast.cli.uninstall",
 )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from holdfast.errors import HoldfastError
 
-EVERYWHERE = frozenset({"init", "check", "spec", "docs"})
+EVERYWHERE = frozenset({"init", "check", "spec", "docs", "rdb"})
 """Verbs that only read and write text, and so need no engine, no /proc and no unix of a certain kind."""
 
 
