@@ -12,8 +12,8 @@ from holdfast.client.errors import CacheUnavailable, NodeLost, NodeUnreached
 from holdfast.client.first_tier import FillToken
 from holdfast.client.keys import slot_of
 from holdfast.client.layout import ShardAt
-from holdfast.client.load import Found, Read, count, keep_near, opened
 from holdfast.client.operations import Node, Policy, Send, SendEach
+from holdfast.client.reading import Found, Read, count, keep_near, opened
 from holdfast.client.shared import Family, Shared
 from holdfast.client.values import MAGIC, Unreadable, Values
 from holdfast.client.wire import ReplyError, pack

@@ -89,7 +89,9 @@ def profile_of_url(
     scheme, _, mode = parts.scheme.partition("+")
     mode = mode or "auto"
     if scheme not in SCHEMES or mode not in MODES:
-        raise WrongUsage(f"{parts.scheme or url[:20]!r} is no scheme of a cache", _EXAMPLE)
+        raise WrongUsage(
+            "the URL's scheme is none of a cache", _EXAMPLE
+        )  # the URL itself may hold a password
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     default_port = SENTINEL_PORT if mode == "sentinel" else DEFAULT_PORT

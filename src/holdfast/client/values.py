@@ -137,15 +137,15 @@ class Values:
             raise ValueRefused(
                 self.namespace, f"{type(value).__name__} cannot be written: {wrong}"
             ) from wrong
+        if len(payload) > self._largest:
+            raise ValueRefused(
+                self.namespace, f"it has {len(payload)} bytes, and {self._largest} is the most"
+            )
         packed = PLAIN
         if len(payload) > self._compress_above and self._compress is not None:
             smaller, how = self._compress(payload)
             if len(smaller) < len(payload):
                 payload, packed = smaller, how
-        if len(payload) > self._largest:
-            raise ValueRefused(
-                self.namespace, f"it has {len(payload)} bytes, and {self._largest} is the most"
-            )
         bare = not headed and packed == PLAIN and self.codec != MSGPACK and payload[:2] != MAGIC
         return payload if bare else with_header(self.codec | packed << 4, payload, fresh_until_ms, load_ms)
 

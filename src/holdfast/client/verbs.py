@@ -6,14 +6,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from holdfast.client import batch, load
+from holdfast.client import batch, load, reading
 from holdfast.client.calls import READS, ReadFrom, ask, read, request
 from holdfast.client.errors import KeyInvalid, NamespaceInvalid, NamespaceUnknown, NotWritable, ValueRefused
-from holdfast.client.load import Loading, Read, done_writing, wrote
+from holdfast.client.load import Loading
 from holdfast.client.operations import Node, Policy
+from holdfast.client.reading import Read
 from holdfast.client.shared import Family, Shared
 from holdfast.client.values import Values
 from holdfast.client.wire import ReplyError, eval_if_same
+from holdfast.client.writing import done_writing, written, wrote
 from holdfast.errors import WrongUsage
 
 # The first increment gives the counter its time to live.
@@ -60,7 +62,7 @@ class Verbs:
         return given
 
     def get(self, key: str, where: str | None, within_s: float | None) -> Policy:
-        return load.get(self.shared, self._read(key, where, within_s))
+        return reading.get(self.shared, self._read(key, where, within_s))
 
     def plain_node(self) -> Node | None:
         """The node to read from, in the plain case only: no slots, the primary, healthy, and nothing for the first tier.
@@ -80,8 +82,8 @@ class Verbs:
 
     def plain_value(self, key: str, raw: bytes | None) -> Any:
         """What a plain read found."""
-        found = load.opened(self.shared, self.family, self.values, key, raw)
-        load.count(self.shared, found)
+        found = reading.opened(self.shared, self.family, self.values, key, raw)
+        reading.count(self.shared, found)
         return found.value
 
     def get_or_load(
@@ -104,7 +106,7 @@ class Verbs:
         """Args: `only`, NX: where there is none. Result: whether it was written."""
         self._may_write()
         self._is_value(value)
-        raw, ttl_ms = load.written(self.shared, self.family, self.values, value, self._ttl_ms(ttl_s))
+        raw, ttl_ms = written(self.shared, self.family, self.values, value, self._ttl_ms(ttl_s))
         command: tuple[Any, ...] = ("SET", key, raw, *only, *(("PX", ttl_ms) if ttl_ms else ()))
         return self._write(key, command, within_s, repeatable=False, reply=lambda said: said is not None)
 
@@ -163,7 +165,7 @@ class Verbs:
         for key, value in items.items():
             self.key(key, {})
             self._is_value(value)
-            raw, ttl_ms = load.written(self.shared, self.family, self.values, value, lives_ms)
+            raw, ttl_ms = written(self.shared, self.family, self.values, value, lives_ms)
             commands[key] = ("SET", key, raw, "PX", ttl_ms) if ttl_ms else ("SET", key, raw)
         return self._change_many(commands, within_s)
 

@@ -20,6 +20,7 @@ from holdfast.client.first_tier import Trust
 from holdfast.client.layout import Address, Layout, RoleSeen, read_role, read_slots, replicated_layout
 from holdfast.client.login import Login, PasswordUnreadable
 from holdfast.client.operations import Node
+from holdfast.client.scout import Scout
 from holdfast.client.shared import Shared
 from holdfast.client.streaming import StreamLink, connect
 from holdfast.client.wire import ReplyError, pack
@@ -34,33 +35,6 @@ DENIED_PAUSE_S = 1.0
 """Between tries where a password or a server is wrong: that does not mend itself in milliseconds."""
 KEPT_SAMPLES = 64
 _FAILED = (CacheError, OSError, TimeoutError)
-
-
-class Scout:
-    """The own connection to one address, made again whenever it is needed."""
-
-    def __init__(self, watch: Watch, address: Address) -> None:
-        self.address = address
-        self.link: StreamLink | None = None
-        self.said: dict[bytes, Any] = {}
-        self._watch = watch
-        self._lock = asyncio.Lock()
-
-    async def ask(self, payload: bytes, count: int, within_s: float) -> Any:
-        """Raises: NodeUnreached, NodeLost, CacheDenied, ServerUnfit, PasswordUnreadable."""
-        link = await self.connected()
-        return await link.send(payload, count, monotonic() + within_s)
-
-    async def connected(self) -> StreamLink:
-        async with self._lock:
-            if self.link is None or not self.link.open:
-                self.link, self.said = await self._watch.connect(self.address)
-            return self.link
-
-    def close(self) -> None:
-        if self.link is not None:
-            self.link.close()
-            self.link = None
 
 
 class Watch:
@@ -174,7 +148,7 @@ class Watch:
         self.on_layout()
 
     def _scout(self, address: Address) -> Scout:
-        return self._scouts.setdefault(address, Scout(self, address))
+        return self._scouts.setdefault(address, Scout(address, self.connect))
 
     async def _look(self) -> Layout | None:
         """Ask all that is known where the keys are; the answer most agree on, or None."""

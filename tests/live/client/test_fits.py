@@ -133,6 +133,30 @@ def test_flask_and_celery(server: PrivateServer) -> None:
     assert done.stdout.strip() == "all right", done.stderr
 
 
+def test_the_first_page_of_the_manual_does_what_it_says(server: PrivateServer, tmp_path: Path) -> None:
+    from holdfast.profile import Profile, Seed
+
+    server.flush()
+    page = (ROOT / "docs" / "client.md").read_text()
+    first = page.split("```python\n")[1].split("```")[0]
+    profile = Profile(
+        "demo", "shop", "standalone", (Seed("127.0.0.1", server.port),), "", "", None, namespaces=namespaces()
+    )
+    (tmp_path / "bill-inquiry.profile.json").write_bytes(profile.to_json())
+    code = (
+        "asked = []\ndef ask_the_carrier(code):\n    asked.append(code)\n    return Product(code, 89000.0)\n"
+    )
+    code += (
+        first
+        + "\nassert asked == ['5G-PREMIUM-001'], asked\nassert product.namespace.get(productCode=asked[0]) is None\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "nothing is left to complain about when it is not closed"
+
+
 def test_the_pytest_fixture_gives_an_empty_cache_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["holdfast.testing.plugin"]\n')
     (tmp_path / "test_app.py").write_text(

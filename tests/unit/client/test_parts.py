@@ -120,6 +120,13 @@ def test_numbers_that_json_has_not_are_refused(value: Any) -> None:
         Values("n").encode(value)
 
 
+def test_values_beyond_the_bound_are_refused() -> None:
+    with pytest.raises(ValueRefused, match="1000 is the most"):
+        Values("n", "bytes", largest_bytes=1000).encode(b"x" * 1001)
+    with pytest.raises(ValueRefused, match="1000 is the most"):  # it could not be read back
+        Values("n", "bytes", None, 100, largest_bytes=1000).encode(b"x" * 100_000)
+
+
 @given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda tail: b"\xc1H\x01" + tail))
 def test_hostile_bytes_are_unreadable_and_nothing_else(raw: bytes) -> None:
     for values in (
