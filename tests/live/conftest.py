@@ -21,6 +21,7 @@ import pytest
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.catalog import find_engines
 from holdfast.engine.process import ProcessIdentity
+from holdfast.host.belongings import users_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINES = ROOT / "build" / "test-state" / "engines"
@@ -136,9 +137,17 @@ class Bench:
         if supervisor is not None and _is_supervisor(supervisor.pid):
             os.kill(supervisor.pid, 15)
             _gone(supervisor.pid)
+            if ProcessIdentity.of(supervisor.pid) == supervisor:
+                os.kill(supervisor.pid, 9)
+                _gone(supervisor.pid)
         for pid in self._processes("*").values():
             os.kill(pid, 9)
             _gone(pid)
+        # One that was just being started is in no node file yet: the kernel knows where it stands.
+        for user in users_of(self.state / "nodes") if (self.state / "nodes").is_dir() else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(user.pid, 9)
+                _gone(user.pid)
 
 
 def _is_supervisor(pid: int) -> bool:

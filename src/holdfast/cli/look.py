@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -38,9 +39,16 @@ async def look(given: Named) -> Report:
     notes: list[str] = []
     allow: Mapping[str, Enforcement] = {}
     async with machines(given, start=False) as hosts:
-        seen = await observe(record, access, hosts)
-        try:
-            allow = await enforcement(spec, record, hosts)
-        except HoldfastError as away:
-            notes.append(str(away))
+        # At the same time: a supervisor that hangs is waited for once.
+        seen, held = await asyncio.gather(
+            observe(record, access, hosts), enforcement(spec, record, hosts), return_exceptions=True
+        )
+        if isinstance(seen, BaseException):
+            raise seen
+        if isinstance(held, HoldfastError):
+            notes.append(str(held))
+        elif isinstance(held, BaseException):
+            raise held
+        else:
+            allow = held
     return Report(spec, record, seen, problems(seen, spec.topology), allow, tuple(notes))

@@ -134,7 +134,9 @@ class SupervisorClient:
         return protocol.enforcement_from_json(answer)
 
     async def guarded(self, request: FirewallRequest) -> Enforcement:
-        answer = await self._ask("POST", f"/guards/{request.cache}/look", protocol.request_to_json(request))
+        answer = await self._ask(
+            "POST", f"/guards/{request.cache}/look", protocol.request_to_json(request), bound_s=LOOK_BOUND_S
+        )
         return protocol.enforcement_from_json(answer)
 
     async def unguard(self, cache: str) -> None:

@@ -25,6 +25,7 @@ SOCKET = "socket"
 LOG = "log"
 USERS = "users"
 START_BOUND_S = 15.0
+AGAIN_S = 0.3
 SERVICE_BOUND_S = 10.0
 LEAVE_BOUND_S = 10.0
 ROOM_BYTES = 16 * 1024
@@ -40,6 +41,19 @@ class NodesChanged(HoldfastError):
         return (
             f"the supervisor was replaced, and meanwhile {', '.join(self.nodes)} ended or were started again: "
             "`holdfast events` says what happened to them"
+        )
+
+
+@dataclass(eq=False)
+class SupervisorHangs(HoldfastError):
+    """A supervisor has the state folder's lock and answers nobody."""
+
+    pid: str
+
+    def __str__(self) -> str:
+        return (
+            f"the supervisor (pid {self.pid or 'unknown'}) runs and answers nobody: end it with `kill -9 {self.pid or 'PID'}` "
+            "(its nodes run on) and run this again"
         )
 
 
@@ -150,18 +164,30 @@ async def _start(state: StateFolder) -> None:
             if await _answers(state, SERVICE_BOUND_S):
                 return
     process = _spawn(state, log)
+    held = False
     began = time.monotonic()
     while time.monotonic() - began < START_BOUND_S:
         if await is_running(state):
             return
         if (code := process.poll()) == 0:
             # Another one has the lock: it will answer soon, or it is just ending and this one is needed after all.
+            held = True
+            await asyncio.sleep(AGAIN_S)
             process = _spawn(state, log)
         elif code is not None:
+            held = False
             break
         await asyncio.sleep(0.03)
+    if held:
+        raise SupervisorHangs(_holder(state))
     said = log.read_text(errors="replace").strip().splitlines()
     raise SupervisorFailed(str(log), said[-1] if said else "")
+
+
+def _holder(state: StateFolder) -> str:
+    with contextlib.suppress(OSError):
+        return (state.supervisor / "lock").read_text().strip()
+    return ""
 
 
 async def _answers(state: StateFolder, bound_s: float) -> bool:

@@ -171,6 +171,11 @@ async def _attach_alone(cache: LiveCache, step: AttachReplica) -> None:
             return bool(role[0] == "slave" and (role[1], int(role[2])) == (address, port))
 
         async def ask() -> None:
+            if (await node.ask("ROLE"))[0] == "master" and (keys := int(await node.ask("DBSIZE"))):
+                async with await cache.connect(step.primary) as primary:
+                    if not int(await primary.ask("DBSIZE")):  # since the plan was made: it would be emptied
+                        words = f"it holds {keys} keys and {step.primary} none; nothing was changed"
+                        raise NotReplica(step.node, step.primary, words)
             await node.ask("REPLICAOF", address, port)
 
         await _until(follows, ask, step)

@@ -21,6 +21,8 @@ from holdfast.topology.steps import AddNode, AwaitSuccessor, RemoveNode, RenewCe
 
 BUS_OFFSET = 10_000
 ANSWER_BOUND_S = 30.0
+HUNG_MORE_S = 3.0
+"""How much longer than the node timeout a process that runs and does not answer is waited for."""
 FORGET_ROUNDS = 3
 SUCCESSION_TIMEOUTS, SUCCESSION_MORE_S = 2, 6.0
 """The engine's election takes a node timeout, its gossip another, and a second or two for the votes."""
@@ -232,6 +234,8 @@ async def await_successor(cache: LiveCache, step: AwaitSuccessor) -> None:
 async def await_answers(cache: LiveCache) -> None:
     """Wait until every member answers. Raises: NodeMute."""
     began = time.monotonic()
+    # By then a supervisor that watches over it has ended it: nothing is gained by waiting for it any longer.
+    hung_bound_s = HUNG_MORE_S + cache.spec.topology.node_timeout_ms / 1000
     while True:
         seen = await cache.look()
         away = [node for node in seen.nodes if not node.is_up]
@@ -239,8 +243,12 @@ async def await_answers(cache: LiveCache) -> None:
             return
         waited_s = time.monotonic() - began
         loading = any(node.reach == "loading" for node in away)
-        if waited_s > ANSWER_BOUND_S and not loading:
-            node = away[0]
+        hung = [
+            node for node in away if node.reach == "silent" and node.process.state is ProcessState.RUNNING
+        ]
+        bound_s = min(ANSWER_BOUND_S, hung_bound_s) if hung else ANSWER_BOUND_S
+        if waited_s > bound_s and not loading:
+            node = (hung or away)[0]
             raise NodeMute(node.name, waited_s, node.words, node.process.pid)
         await asyncio.sleep(0.1)
 

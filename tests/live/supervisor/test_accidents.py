@@ -87,7 +87,7 @@ def test_load_and_snapshots_and_a_long_command_cause_no_failover(bench: Bench) -
     way = up(bench, "redis-7.0", "replicated", timeout="5s")
     (primary,) = way.primaries()
     with way.node(primary) as node:
-        fill(node, 300_000)
+        fill(node, 150_000)
         with full_load(way, [primary]):
             for _ in range(3):
                 with contextlib.suppress(redis.RedisError):
@@ -243,7 +243,7 @@ def test_a_primary_killed_with_its_replica_lagging_or_a_snapshot_under_way(bench
     with Writers(way, [shard["primary"], *shard["replicas"]], shard["slots"], wait=1) as writers:
         time.sleep(1.0)
         with way.node(shard["primary"]) as node:
-            fill(node, 200_000, tag=writers.keys[0])
+            fill(node, 150_000, tag=writers.keys[0])
             node.bgsave()
         os.kill(pids[shard["replicas"][0]], signal.SIGSTOP)
         time.sleep(0.5)

@@ -108,6 +108,24 @@ def test_an_idle_supervisor_is_not_ended_while_a_command_uses_it(
     asyncio.run(work())
 
 
+@pytest.mark.long
+def test_a_supervisor_that_hangs_is_named_and_holds_nobody_up_for_long(bench: Bench) -> None:
+    up(bench, "valkey-9.1", "replicated")
+    hung = supervisor_of(bench)
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        seen = bench.run("status", "shop")
+        assert seen.took_s < 15  # one bound, not one for each question
+        assert "n1" in seen.out
+        refused = bench.run("up", "shop")
+        assert refused.code == 1
+        assert f"kill -9 {hung}" in refused.err
+        assert refused.took_s < 45
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    assert bench.run("up", "shop").code == 0
+
+
 def test_where_systemd_does_not_run_it_says_so_and_registers_nothing(bench: Bench) -> None:
     if systemd.BOOTED.is_dir():
         pytest.skip("systemd runs this machine")
