@@ -69,3 +69,12 @@ def confirm(question: str) -> bool:
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def confirm_by_name(name: str) -> bool:
+    """Ask for the name to be typed; without a terminal the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    sys.stderr.write(f"Type {name} to go on: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == name

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from holdfast.cli.opening import Named, machines
 from holdfast.errors import HoldfastError
 from holdfast.host.firewall import Enforcement
 from holdfast.spec.cache import Spec
 from holdfast.topology.health import Problem, problems
+from holdfast.topology.maintenance import Maintenance
 from holdfast.topology.observe import Access, observe
 from holdfast.topology.record import CacheRecord
 from holdfast.topology.seen import SeenCache
@@ -27,6 +29,8 @@ class Report:
     allow: Mapping[str, Enforcement] = field(default_factory=dict)
     """For each machine, whether `network.allow` holds there; empty when its supervisor does not answer."""
     notes: tuple[str, ...] = ()
+    maintenance: Maintenance | None = None
+    """The one it is in now."""
 
 
 async def look(given: Named) -> Report:
@@ -51,4 +55,9 @@ async def look(given: Named) -> Report:
             raise held
         else:
             allow = held
-    return Report(spec, record, seen, problems(seen, spec.topology), allow, tuple(notes))
+    if record.engine_before:
+        notes.append(
+            f"its nodes are being moved from {record.engine_before} to {record.engine}: holdfast up goes on with it"
+        )
+    quiet = given.store.maintenance(datetime.now(UTC))
+    return Report(spec, record, seen, problems(seen, spec.topology), allow, tuple(notes), quiet)

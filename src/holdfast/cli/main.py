@@ -22,6 +22,8 @@ COMMAND_MODULES = (
     "holdfast.cli.upgrade",
     "holdfast.cli.prove",
     "holdfast.cli.migrate",
+    "holdfast.cli.maintenance",
+    "holdfast.cli.repair",
     "holdfast.cli.supervisor",
     "holdfast.cli.service",
     "holdfast.cli.doctor",

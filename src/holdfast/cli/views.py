@@ -71,6 +71,7 @@ def status_facts(report: Report) -> dict[str, Any]:
             for host, each in report.allow.items()
         },
         "notes": list(report.notes),
+        "maintenance": report.maintenance.to_json() if report.maintenance else None,
     }
 
 
@@ -128,6 +129,9 @@ def status_text(report: Report) -> Callable[[Console], None]:
             console.print(
                 Text.assemble(mark, (f"{each.why}" if host == "local" else f"{host}: {each.why}", "dim"))
             )
+        if report.maintenance:
+            why = f" ({report.maintenance.why})" if report.maintenance.why else ""
+            console.print(f"in maintenance until {_local(report.maintenance.until)}{why}", markup=False)
         for note in report.notes:
             console.print(Text(note, style="yellow"))
 
@@ -198,15 +202,27 @@ def _row(node: SeenNode, clustered: bool) -> list[str | Text]:
 
 def event_line(event: dict[str, Any]) -> str:
     """One event for people: local time, what, which node, and the figures it has."""
-    at = datetime.fromisoformat(str(event["at"])).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    line = f"{at}  {event['kind']:<13} {event['node']}"
-    if event["kind"] == "failover":
-        line += f" -> {event['heir']}: asked after {event['asked_ms']} ms, elected {event['elected_ms']} ms"
-        if event.get("accepting_ms") is not None:
-            line += f", writes taken {event['accepting_ms']} ms"
-        gap = event.get("offset_gap_bytes_at_most")
-        line += f", at most {gap} bytes behind" if gap is not None else ""
-    elif event["kind"] == "switched home":
-        line += f" in place of {event['from']}, {event['took_ms']} ms"
+    line = f"{_local(str(event['at']))}  {event['kind']:<13} {event['node']}"
+    match event["kind"]:
+        case "failover":
+            line += (
+                f" -> {event['heir']}: asked after {event['asked_ms']} ms, elected {event['elected_ms']} ms"
+            )
+            if event.get("accepting_ms") is not None:
+                line += f", writes taken {event['accepting_ms']} ms"
+            gap = event.get("offset_gap_bytes_at_most")
+            line += f", at most {gap} bytes behind" if gap is not None else ""
+        case "switched home" | "switched over":
+            line += f" in place of {event['from']}, {event['took_ms']} ms"
+        case "engine":
+            line += f"{event['from']} -> {event['to']}"
+        case "restarted" if "away_ms" in event:
+            line += f", {event['was']}, away {event['away_ms']:.0f} ms"
+        case "maintenance":
+            line += f"{event['state']}" + (f", until {_local(event['until'])}" if "until" in event else "")
     why = event.get("why") or event.get("words") or ""
     return f"{line}  {why}".rstrip()
+
+
+def _local(at: str) -> str:
+    return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")

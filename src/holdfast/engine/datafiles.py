@@ -168,12 +168,14 @@ def _lines(file: Path) -> Iterable[str]:
         return ()
 
 
-def put_aside(folder: Path, label: str) -> str:
-    """Move a stopped node's data files into a folder beside them, by renaming only. Args: `label`, for its name.
+def put_aside(folder: Path, label: str, *, snapshot_only: bool = False) -> str:
+    """Move a node's data files into a folder beside them, by renaming only. Args: `label`, for its name;
+    `snapshot_only`, for a node that runs and goes on writing to the others.
 
     Returns: the new folder; empty when there was nothing to move.
     """
-    there = [folder / name for name in (SNAPSHOT_NAME, APPEND_ONLY_NAME, APPEND_ONLY_FOLDER)]
+    names = (SNAPSHOT_NAME,) if snapshot_only else (SNAPSHOT_NAME, APPEND_ONLY_NAME, APPEND_ONLY_FOLDER)
+    there = [folder / name for name in names]
     present = [file for file in there if file.exists()]
     if not present:
         return ""

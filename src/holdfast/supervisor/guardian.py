@@ -17,7 +17,7 @@ from holdfast.errors import HoldfastError
 from holdfast.supervisor import failover_rules as rules
 from holdfast.supervisor.doors import Doors, ids_by_name
 from holdfast.supervisor.events import Events
-from holdfast.supervisor.failover_rules import Voice
+from holdfast.supervisor.homing import Homing
 from holdfast.supervisor.pulse import Pulse, is_halted
 from holdfast.supervisor.quorum import Deciding, Quorum
 from holdfast.supervisor.silence import BEAT_S, Silence
@@ -30,7 +30,6 @@ SAMPLE_EVERY_S = 1.2
 RESTART_PAUSES_S = (0.0, 0.5, 2.0, 5.0, 15.0, 30.0)
 STEADY_AFTER_S = 60.0
 """A node that ran this long begins again at the first pause."""
-HOME_AFTER_S = 3.0
 JUDGE_AGAIN_S = 1.0
 
 
@@ -85,12 +84,12 @@ class Guardian:
         self._followers: dict[str, tuple[str, ...]] = {}
         self._handling: set[asyncio.Task[None]] = set()
         self._always: list[asyncio.Task[None]] = []
-        self._homing: asyncio.Task[None] | None = None
         self.quorum: Quorum | None = None
         """With the cache's other machines, where there are enough of them."""
         self._left_alone = ("", "")
         self._leader = ("", 0.0)
         """Outside a cluster: the primary last heard, and when."""
+        self._homing = Homing(order, doors, events)
 
     async def begin(self) -> None:
         """Learn who is who, then start watching: a node that dies before it was ever seen could not be replaced."""
@@ -101,16 +100,17 @@ class Guardian:
         if self.quorum is not None:
             await self.quorum.begin()
         self._always = [asyncio.create_task(self._beat()), asyncio.create_task(self._keep_sampling())]
+        self._homing.begin(tells=self.order.members[0].name in self._nodes)
 
     async def end(self) -> None:
         """Stop watching; a failover that is under way is broken off, and the engine's own timeouts take over."""
         if self.quorum is not None:
             await self.quorum.end()
-        for task in (*self._always, self._homing, *self._handling):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        await self._homing.end()
+        for task in (*self._always, *self._handling):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         for watched in self._nodes.values():
             watched.pulse.close()
         await self._doors.close()
@@ -190,7 +190,7 @@ class Guardian:
                 watched.node.follow(heir.address, heir.port)
             await self._restart(name)
             if taken.was_primary and member.bus_port:
-                self._go_home_later()
+                self._homing.later()
         except asyncio.CancelledError:
             raise
         except HoldfastError as failed:
@@ -332,54 +332,3 @@ class Guardian:
             self._leader = (taken.heir, time.monotonic())
             self._record(name, why, taken)
         return bool(taken.heir)
-
-    # Going home
-
-    def _go_home_later(self) -> None:
-        if self.order.go_home and (self._homing is None or self._homing.done()):
-            self._homing = asyncio.create_task(self._go_home())
-
-    async def _go_home(self) -> None:
-        """Switch primaries back, one at a time, until no zone holds a majority of them."""
-        for _ in range(len(self._doors.record.servers)):
-            await asyncio.sleep(HOME_AFTER_S)
-            voices = await self._doors.voices()
-            moved = await self._one_step_home(voices)
-            if not moved:
-                return
-
-    async def _one_step_home(self, voices: list[Voice]) -> bool:
-        zones = {member.name: member.zone for member in self._doors.record.servers}
-        owners = [voice for voice in voices if voice.is_primary and voice.peers[voice.node_id].owns_slots]
-        way = rules.way_home(
-            {voice.name: zones[voice.name] for voice in owners},
-            {
-                voice.name: [
-                    (each.name, zones[each.name]) for each in rules.candidates(voice.node_id, voices)
-                ]
-                for voice in owners
-            },
-        )
-        if way is None:
-            return False
-        owner, replica = way
-        began_s = time.monotonic()
-        done = False
-        with contextlib.suppress(HoldfastError):
-            await self._doors.ask(replica, "CLUSTER", "FAILOVER", timeout_s=2.0)
-            done = await _becomes_primary(self._doors, replica, bound_s=6.0)
-        took_ms = round((time.monotonic() - began_s) * 1000, 1)
-        self._events.add(
-            "switched home", self.order.cache, replica, {"from": owner, "done": done, "took_ms": took_ms}
-        )
-        return done
-
-
-async def _becomes_primary(doors: Doors, name: str, *, bound_s: float) -> bool:
-    end_s = time.monotonic() + bound_s
-    while time.monotonic() < end_s:
-        role = await doors.ask(name, "ROLE")
-        if role[0] == "master":
-            return True
-        await asyncio.sleep(0.02)
-    return False

@@ -86,16 +86,6 @@ class EngineGone(HoldfastError):
 
 
 @dataclass(eq=False)
-class NodeStillRuns(HoldfastError):
-    """Its data files are in use."""
-
-    node: str
-
-    def __str__(self) -> str:
-        return f"the data files of {self.node} were not moved: it runs and writes to them"
-
-
-@dataclass(eq=False)
 class SnapshotKept(HoldfastError):
     """A node that keeps its data on disk keeps its snapshot."""
 
@@ -237,13 +227,14 @@ class Keeper:
             await self._nodes[cache, node].stop()
 
     async def put_aside(self, cache: str, node: str, label: str) -> str:
-        """Move the data files of a node that does not run into a folder of its own; empty when there are none."""
+        """Move a node's data files into a folder of its own; empty when there are none. Of one that runs only the
+        snapshot, which it does not need before its next start.
+        """
         managed = self._node(cache, node)
         if not NAME.fullmatch(label):
             raise NameNotAllowed(label)
-        if managed.seen().state is ProcessState.RUNNING:
-            raise NodeStillRuns(node)
-        return await asyncio.to_thread(put_aside, managed.folder, label)
+        runs = managed.seen().state is ProcessState.RUNNING
+        return await asyncio.to_thread(put_aside, managed.folder, label, snapshot_only=runs)
 
     def drop_snapshot(self, cache: str, node: str) -> None:
         """Delete the snapshot of a node whose file says that it keeps nothing on disk. Raises: SnapshotKept."""

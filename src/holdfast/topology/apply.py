@@ -10,9 +10,18 @@ from typing import Any
 from holdfast.engine.acl import SUPERVISOR_USER
 from holdfast.errors import HoldfastError
 from holdfast.spec.load import to_document
-from holdfast.topology import apply_cluster, apply_config, apply_nodes, apply_rolling, apply_sentinel, orders
+from holdfast.topology import (
+    apply_cluster,
+    apply_config,
+    apply_nodes,
+    apply_repair,
+    apply_rolling,
+    apply_sentinel,
+    orders,
+)
 from holdfast.topology.going_back import go_back
 from holdfast.topology.guards import enforcement, firewall_request
+from holdfast.topology.hosts import WatchOrder
 from holdfast.topology.live import LiveCache, Told
 from holdfast.topology.plan import topology_steps
 from holdfast.topology.settle import await_settled
@@ -40,6 +49,7 @@ from holdfast.topology.steps import (
     Unmark,
     WatchPrimary,
 )
+from holdfast.topology.steps_repair import GiveUp, GiveUpSlots, SaveAside, TakeOver
 from holdfast.topology.steps_rolling import ChangeEngine, RestartNode, SwitchPrimary, WriteAnew
 
 ROUNDS = 12
@@ -148,6 +158,10 @@ async def apply_step(cache: LiveCache, step: Step) -> None:
         RestartNode: apply_rolling.restart,
         SwitchPrimary: apply_rolling.switch,
         WriteAnew: apply_rolling.write_anew,
+        SaveAside: apply_repair.save_aside,
+        GiveUp: apply_repair.give_up,
+        GiveUpSlots: apply_repair.give_up_slots,
+        TakeOver: apply_repair.take_over,
         Relabel: _relabel,
         Guard: _guard,
         SaveSpec: _save_spec,
@@ -182,9 +196,9 @@ async def _save_spec(cache: LiveCache, step: SaveSpec) -> None:
     cache.save(replace(cache.record, spec_digest=step.digest, mode=mode, engine_before=""))
 
 
-async def watch_all(cache: LiveCache) -> None:
-    """Have every machine watch over its nodes as the cache now is."""
-    order = cache.watch_order()
+async def watch_all(cache: LiveCache, order: WatchOrder | None = None) -> None:
+    """Have every machine watch over its nodes as the cache now is, or by that order."""
+    order = order or cache.watch_order()
     hosts = sorted({member.host for member in cache.record.members})
     await asyncio.gather(*(cache.hosts[name].watch(order) for name in hosts))
 

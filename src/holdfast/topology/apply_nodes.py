@@ -64,15 +64,12 @@ class NoSuccessor(HoldfastError):
     node: str
     replica: str
     waited_s: float
-    mode: str
 
     def __str__(self) -> str:
-        ask = "CLUSTER FAILOVER TAKEOVER" if self.mode == Mode.CLUSTER else "REPLICAOF NO ONE"
         return (
             f"{self.node} of {self.cache} would come back empty, and no replica was elected in its place in "
             f"{self.waited_s:.0f} s: it was not started. See why not (`holdfast logs {self.cache} {self.replica}`), or have "
-            f"{self.replica} take over without a vote: holdfast call --node {self.replica} {self.cache} {ask}; then run "
-            "holdfast up again"
+            f"{self.replica} take over without a vote: holdfast repair {self.cache}"
         )
 
 
@@ -225,9 +222,7 @@ async def await_successor(cache: LiveCache, step: AwaitSuccessor) -> None:
             return
         await asyncio.sleep(0.1)
     if not step.holds_data:
-        raise NoSuccessor(
-            cache.record.name, step.node, step.successor, bound_s, cache.spec.topology.mode.value
-        )
+        raise NoSuccessor(cache.record.name, step.node, step.successor, bound_s)
     await _start(cache, step.node, None)
 
 

@@ -66,6 +66,8 @@ class WatchOrder:
     speak with one another."""
     go_home: bool = True
     """Whether primaries are switched back when a zone has come to hold a majority of them."""
+    quiet_until_s: float = 0.0
+    """Until when the cache is in maintenance, in seconds since 1970: primaries are not switched back before."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ class NodeHost(Protocol):
         """Add an event: what a command did to the cache. Args: `facts`, JSON types, no secrets."""
 
     async def put_aside(self, cache: str, node: str, label: str) -> str:
-        """Move a stopped node's data files into a folder beside them that is never read again by itself.
+        """Move a node's data files into a folder beside them that is never read again by itself; of one that runs only
+        the snapshot.
 
         Args: `label`, a word for the folder's name.
         Returns: the folder; empty when there was nothing to move.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from holdfast.engine.acl import SUPERVISOR_USER
 from holdfast.engine.build import EngineBuild
@@ -147,6 +148,7 @@ class LiveCache:
         """What a machine must know to watch over its nodes."""
         who = self.store.own_credentials()
         tls = self.spec.security.tls
+        quiet = self.store.maintenance(datetime.now(UTC))
         return WatchOrder(
             cache=self.record.name,
             mode=self.spec.topology.mode.value,
@@ -156,6 +158,7 @@ class LiveCache:
             password=who.password,
             ca_pem=self.store.authority(tls.ca_days).cert_pem.decode() if self.record.tls else "",
             machines=self._machines(),
+            quiet_until_s=quiet.until_s if quiet else 0.0,
         )
 
     def _machines(self) -> dict[str, str]:

@@ -163,6 +163,10 @@ def _reshaping_steps(wanted: Wanted, seen: SeenCache) -> Iterator[Step]:
             replica = _fitting(wanted, loose, used)
             if replica is not None:
                 loose.remove(replica)
+            else:
+                replica = _fitting(wanted, _too_many(keep, asked.replicas, outsiders), used)
+                for other in keep:  # the shard that has more than its share gives one away
+                    other.replicas = [node for node in other.replicas if node is not replica]
             replica = replica or new_node(used, apart=shard.primary.zone)
             attached.append(AttachReplica(replica.name, shard.primary.name))
             shard.replicas.append(replica)
@@ -207,6 +211,16 @@ def _reshaping_steps(wanted: Wanted, seen: SeenCache) -> Iterator[Step]:
         not replica.link_up for shard in seen.shards for replica in shard.replicas
     ):
         yield AwaitSettled("the cluster to say it is ok and every replica to be in sync")
+
+
+def _too_many(shards: list[_Shard], count: int, outsiders: list[str]) -> list[_Node]:
+    """Replicas over `count` that are wholly in the cluster, and so can follow another primary."""
+    return [
+        node
+        for shard in shards
+        for node in surplus(shard.replicas, count, shard.primary.zone)
+        if node.name not in outsiders
+    ]
 
 
 def _kept(shards: list[_Shard], count: int) -> tuple[list[_Shard], list[_Shard]]:

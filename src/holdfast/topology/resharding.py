@@ -22,6 +22,8 @@ from holdfast.topology.slots import Slots, ranges
 
 BATCH_MOST = 512
 BATCH_LEAST = 1
+BATCH_BYTES = 1 << 20
+"""In memory, by the engine's own sampled word: a few large values must not go in one batch."""
 BATCH_TARGET_S = 0.005
 """MIGRATE holds both servers while it runs: batches are sized so that a client waits no longer than about this."""
 MIGRATE_TIMEOUT_MS = 30_000
@@ -211,13 +213,15 @@ class _SlotMover:
             keys = await self._giver.ask("CLUSTER", "GETKEYSINSLOT", slot, self._batch)
             if not keys:
                 return
-            began = time.perf_counter()
-            await self._send(keys, replace=False)
-            took_s = time.perf_counter() - began
-            if took_s > BATCH_TARGET_S:
-                self._batch = max(BATCH_LEAST, self._batch // 2)
-            elif took_s < BATCH_TARGET_S / 2:
-                self._batch = min(BATCH_MOST, self._batch * 2)
+            sizes = await self._giver.ask_all([("MEMORY", "USAGE", key, "SAMPLES", 5) for key in keys])
+            for part in portions(keys, [size if isinstance(size, int) else 0 for size in sizes]):
+                began = time.perf_counter()
+                await self._send(part, replace=False)
+                took_s = time.perf_counter() - began
+                if took_s > BATCH_TARGET_S:
+                    self._batch = max(BATCH_LEAST, self._batch // 2)
+                elif took_s < BATCH_TARGET_S / 2 and len(part) == len(keys):
+                    self._batch = min(BATCH_MOST, self._batch * 2)
 
     async def _send(self, keys: Sequence[str], *, replace: bool) -> None:
         options = ("REPLACE",) if replace else ()
@@ -240,6 +244,19 @@ class _SlotMover:
             for reply in await _spread(nodes, orders):
                 if isinstance(reply, HoldfastError):
                     raise NotMoved(self._source, self._target, len(slots), str(reply))
+
+
+def portions(keys: Sequence[str], sizes: Sequence[int], at_most: int = BATCH_BYTES) -> list[list[str]]:
+    """The keys, in order, in parts of at most so many bytes; one that is larger goes alone."""
+    found: list[list[str]] = []
+    room = 0
+    for key, size in zip(keys, sizes, strict=True):
+        if not found or size > room:
+            found.append([])
+            room = at_most
+        found[-1].append(key)
+        room -= size
+    return found
 
 
 async def _spread(lanes: Sequence[EngineNode], commands: Sequence[tuple[str, ...]]) -> list[Reply]:

@@ -63,16 +63,16 @@ def restarts(seen: SeenCache, mode: Mode) -> Restarts:
         if files is None or files.follows:
             start.append(node.name)
             continue
-        up, down = _followers(node, seen)
-        if up and _can_be_replaced(node, seen, mode):
+        up, down = followers_of(node, seen)
+        if up and can_be_replaced(node, seen, mode):
             waiting.append((node, up[0]))
             continue
-        whole = bool(up) and _comes_back_whole(files, up[0])
+        whole = bool(up) and comes_back_whole(files, up[0])
         if up and not whole and not (files.holds_keys and mode is Mode.CLUSTER):
             # In a cluster without a majority nobody can be elected, and its own files are the way, however old.
-            raise _loss(seen, node, files, up[0], mode)
+            raise _loss(seen, node, files, up[0])
         if down and not files.holds_keys:
-            raise _loss(seen, node, files, down[0], mode)
+            raise _loss(seen, node, files, down[0])
         start.append(node.name)
         if not whole:
             shortened.append((node, files))
@@ -80,7 +80,7 @@ def restarts(seen: SeenCache, mode: Mode) -> Restarts:
     return Restarts(tuple(start), tuple(waiting), notes)
 
 
-def _followers(primary: SeenNode, seen: SeenCache) -> tuple[list[SeenNode], list[SeenNode]]:
+def followers_of(primary: SeenNode, seen: SeenCache) -> tuple[list[SeenNode], list[SeenNode]]:
     """Its replicas that hold data: those that answer, the furthest first, and those with data on disk."""
     up = [node for node in seen.servers if node.is_up and node.primary == primary.name and node.keys]
     own_id = primary.process.files.node_id if primary.process.files else ""
@@ -96,7 +96,7 @@ def _followers(primary: SeenNode, seen: SeenCache) -> tuple[list[SeenNode], list
     return sorted(up, key=lambda node: (-node.offset, node.name)), down
 
 
-def _can_be_replaced(dead: SeenNode, seen: SeenCache, mode: Mode) -> bool:
+def can_be_replaced(dead: SeenNode, seen: SeenCache, mode: Mode) -> bool:
     """Whether those that vote about a successor have a majority."""
     if mode is Mode.CLUSTER:
         voters = [node for node in seen.servers if node.is_up and node.role is Role.PRIMARY and node.slots]
@@ -120,7 +120,7 @@ def _was_primary(node: SeenNode) -> bool:
     return node.process.files is None or not node.process.files.follows
 
 
-def _comes_back_whole(files: DataFiles, replica: SeenNode) -> bool:
+def comes_back_whole(files: DataFiles, replica: SeenNode) -> bool:
     """Whether its own files hold what the replica does."""
     if not files.holds_keys or files.appended:
         return files.holds_keys
@@ -142,19 +142,10 @@ def _told(primaries: Iterable[tuple[SeenNode, DataFiles]]) -> Iterator[str]:
             yield f"{node.name} comes back with its snapshot of {files.written_at}: what was written after it is lost"
 
 
-def _loss(
-    seen: SeenCache, node: SeenNode, files: DataFiles, holder: SeenNode, mode: Mode
-) -> RestartWouldLose:
+def _loss(seen: SeenCache, node: SeenNode, files: DataFiles, holder: SeenNode) -> RestartWouldLose:
     comes_back = f"with its snapshot of {files.written_at} only" if files.holds_keys else "empty"
     if not holder.is_up:
-        mend = (
-            f"Copy the data files of {holder.name} (dump.rdb, appendonlydir) into the folder of {node.name}, or restore "
-            f"{node.name} from a backup, then run holdfast up again"
-        )
+        mend = f"Start {holder.name} first and make it the primary: holdfast repair {seen.name}"
         return RestartWouldLose(seen.name, node.name, comes_back, holder.name, None, mend)
-    promote = "CLUSTER FAILOVER TAKEOVER" if mode is Mode.CLUSTER else "REPLICAOF NO ONE"
-    mend = (
-        f"Make {holder.name} the primary: holdfast call --node {holder.name} {seen.name} {promote}; then run holdfast up "
-        f"again, and {node.name} becomes its replica"
-    )
+    mend = f"Make {holder.name} the primary, and {node.name} its replica: holdfast repair {seen.name}"
     return RestartWouldLose(seen.name, node.name, comes_back, holder.name, holder.keys, mend)

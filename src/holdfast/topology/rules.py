@@ -28,8 +28,8 @@ class TwoPrimaries(HoldfastError):
         each = "; ".join(f"{name} has {keys} keys, offset {offset}" for name, keys, offset in self.primaries)
         return (
             f"{self.cache} has {len(self.primaries)} primaries ({each}), so writes may have gone to both. Nothing was "
-            "changed. Look at both (`holdfast call CACHE --node NAME DBSIZE`), save the one you give up (BGSAVE), then "
-            "empty it: the next `holdfast up` makes an empty one a replica"
+            f"changed. holdfast repair {self.cache} shows what each has, saves the one you give up aside, and makes it a "
+            "replica"
         )
 
 
@@ -49,7 +49,7 @@ class NoPrimary(HoldfastError):
         best = max(self.nodes, key=lambda node: (node[3], node[2]))[0]
         return (
             f"{self.cache} has no primary, so it takes no writes ({each}). Nothing was changed. Make the node whose data "
-            f"counts the primary: holdfast call --node {best} {self.cache} REPLICAOF NO ONE; then run holdfast up again"
+            f"counts the primary: holdfast repair {self.cache} --keep {best}"
         )
 
 

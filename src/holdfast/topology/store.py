@@ -20,8 +20,10 @@ from holdfast.errors import HoldfastError
 from holdfast.spec.fault import SpecInvalid
 from holdfast.spec.load import LoadedSpec, load_document
 from holdfast.state import StateFolder, only_one, private_folder, write_private
+from holdfast.topology.maintenance import Maintenance
 from holdfast.topology.record import CacheRecord, RecordUnreadable
 
+MAINTENANCE = "maintenance.json"
 PASSWORD_BYTES = 32
 RENEW_SHARE = 0.3
 """A certificate is renewed once less than this share of its life is left."""
@@ -101,6 +103,21 @@ class CacheStore:
             raise CacheUnknown(self.name, self._state.cache_names(), str(self._state.path)) from None
         except (OSError, SpecInvalid) as failed:
             raise RecordUnreadable(str(path), str(failed)) from failed
+
+    def begin_maintenance(self, maintenance: Maintenance) -> None:
+        """Remember until when somebody works on the cache."""
+        write_private(private_folder(self.folder) / MAINTENANCE, json.dumps(maintenance.to_json()))
+
+    def end_maintenance(self) -> None:
+        (self.folder / MAINTENANCE).unlink(missing_ok=True)
+
+    def maintenance(self, now: datetime) -> Maintenance | None:
+        """The maintenance that the cache is in; None when it is in none, or the file of it cannot be read."""
+        try:
+            found = Maintenance.from_json(json.loads((self.folder / MAINTENANCE).read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return found if found.holds(now) else None
 
     def passwords(self, users: Iterable[str] = ()) -> dict[str, str]:
         """Each user's password; those of `users` that have none yet get one, which is kept.

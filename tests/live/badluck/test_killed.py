@@ -119,13 +119,18 @@ def test_a_lone_primary_is_not_started_over_a_replica_that_holds_more(bench: Ben
     kill(pids(bench)["n1"])
 
     for verb in ("up", "plan"):
-        words = ("n1 was not started", "n2 holds", "nothing was changed", "--node n2 shop REPLICAOF NO ONE")
+        words = ("n1 was not started", "n2 holds", "nothing was changed", "holdfast repair shop")
         refusal(bench.run(verb, str(path)), *words)
     facts = bench.status("shop")
     assert (node(facts, "n1")["pid"], node(facts, "n2")["keys"]) == (0, len(kept))
 
-    assert call(bench, "shop", "REPLICAOF", "NO", "ONE", node="n2") == "OK"
-    bench.run("up", str(path), check=True)
+    shown = bench.run("repair", "shop")
+    assert shown.code == 3
+    assert "a restart would lose data" in shown.out
+    assert "make n2 the primary in place of n1" in shown.out
+    assert bench.run("repair", "shop", "--yes").code == 2  # without the name nothing is given up
+    assert "n1" not in pids(bench)
+    bench.run("repair", "shop", "--yes", "--confirm", "shop", check=True)
     assert roles(healthy(bench)) == {"n1": "replica", "n2": "primary"}
     assert read(bench, "shop", kept) == kept
 
@@ -175,19 +180,11 @@ def test_without_a_majority_nothing_comes_back_empty(bench: Bench) -> None:
     lost = {name: pid for name, pid in pids(bench).items() if name in {"n1", "n3"}}
     for pid in lost.values():
         kill(pid)
-    refusal(
-        bench.run("up", str(path)), "n1 was not started", "CLUSTER FAILOVER TAKEOVER", "nothing was changed"
-    )
+    refusal(bench.run("up", str(path)), "n1 was not started", "holdfast repair shop", "nothing was changed")
     assert set(pids(bench)) == {"n2", "n4", "n5", "n6"}
-    for replica in ("n2", "n4"):
-        assert call(bench, "shop", "CLUSTER", "FAILOVER", "TAKEOVER", node=replica) == "OK"
-    until(
-        lambda: (
-            sum(len(each["slots"]) for each in bench.status("shop")["nodes"] if each["role"] == "primary")
-            == 3
-        )
-    )
-    bench.run("up", str(path), check=True)
+    found = bench.run("repair", "shop", "--json").facts["findings"]
+    assert [(each["fault"], each["keep"]) for each in found] == [("no majority", "n2"), ("no majority", "n4")]
+    bench.run("repair", "shop", "--yes", "--confirm", "shop", check=True)
     healthy(bench)
     assert read(bench, "shop", kept) == kept
 

@@ -249,8 +249,19 @@ def test_a_replica_of_somebody_else_s_server_is_attached_to_the_primary() -> Non
 def test_where_nobody_is_the_primary_nothing_is_done() -> None:
     world = brought_up(REPLICATED)
     world.change("n1", role=Role.REPLICA, follows="elsewhere")
-    with pytest.raises(NoPrimary, match=r"has no primary.*REPLICAOF NO ONE"):
+    with pytest.raises(NoPrimary, match=r"has no primary.*holdfast repair"):
         plan(world, Wish.of({**REPLICATED, "replicas": 1}))
+
+
+def test_a_replica_too_many_here_is_the_one_lacking_there() -> None:
+    world = brought_up(CLUSTER)
+    primaries = [each.name for each in world.of_kind(Kind.SERVER) if each.role is Role.PRIMARY]
+    (moved,) = world.followers(primaries[0])
+    world.change(moved, follows=primaries[1])
+    steps = [step for step in plan(world, Wish.of(CLUSTER)) if not isinstance(step, AwaitSettled)]
+    assert [type(step) for step in steps if step.name != "zone"] == [AttachReplica]
+    assert any(isinstance(step, AttachReplica) and step.primary == primaries[0] for step in steps)
+    reach(world, Wish.of(CLUSTER))
 
 
 def test_the_most_lagging_replica_goes() -> None:

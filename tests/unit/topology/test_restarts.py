@@ -48,9 +48,7 @@ def judged(mode: Mode, *nodes: SeenNode) -> tuple[tuple[str, ...], tuple[str, ..
 @pytest.mark.parametrize("files", [EMPTY, SNAPSHOT], ids=["empty", "an older snapshot"])
 def test_a_lone_primary_is_not_started_with_less_than_its_replica_holds(files: DataFiles) -> None:
     replica = up("n2", follows="n1", keys=7, offset=9000)
-    with pytest.raises(
-        RestartWouldLose, match=r"n1 was not started.*--node n2 shop REPLICAOF NO ONE"
-    ) as lost:
+    with pytest.raises(RestartWouldLose, match=r"n1 was not started.*holdfast repair shop") as lost:
         judged(Mode.REPLICATED, down("n1", files), replica)
     assert (lost.value.node, lost.value.holder, lost.value.keys) == ("n1", "n2", 7)
 
@@ -110,7 +108,7 @@ def test_without_a_majority_a_cluster_comes_back_from_disk_and_says_from_when() 
 
 
 def test_without_a_majority_and_without_data_nothing_is_started() -> None:
-    with pytest.raises(RestartWouldLose, match="CLUSTER FAILOVER TAKEOVER"):
+    with pytest.raises(RestartWouldLose, match="holdfast repair shop"):
         judged(Mode.CLUSTER, down("n1", EMPTY), up("n2", follows="n1"), down("n3", EMPTY), up("n5", shard=2))
 
 
@@ -123,7 +121,7 @@ def test_sentinels_elect_first_while_they_have_a_majority() -> None:
 
 
 def test_a_cold_start_without_the_primarys_files_does_not_wipe_the_replicas() -> None:
-    with pytest.raises(RestartWouldLose, match="Copy the data files of n2") as lost:
+    with pytest.raises(RestartWouldLose, match="Start n2 first") as lost:
         judged(Mode.REPLICATED, down("n1", EMPTY), down("n2", OF_N1))
     assert lost.value.keys is None
 

@@ -194,11 +194,17 @@ def test_a_refusal_comes_before_nodes_are_started() -> None:
     [
         (
             TwoPrimaries("orders", (("n1", 5, 70), ("n2", 6, 80))),
-            ("2 primaries", "n1 has 5 keys, offset 70", "n2 has 6", "Nothing was changed", "BGSAVE"),
+            (
+                "2 primaries",
+                "n1 has 5 keys, offset 70",
+                "n2 has 6",
+                "Nothing was changed",
+                "holdfast repair orders",
+            ),
         ),
         (
             NoPrimary("orders", (("n1", "n2", 5, 70), ("n2", "", 6, 80))),
-            ("no primary", "n1 follows n2", "n2 follows a node outside", "--node n2 orders REPLICAOF NO ONE"),
+            ("no primary", "n1 follows n2", "n2 follows a node outside", "holdfast repair orders --keep n2"),
         ),
     ],
 )

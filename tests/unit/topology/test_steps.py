@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from holdfast.topology import steps, steps_rolling
+from holdfast.topology import steps, steps_repair, steps_rolling
 from holdfast.topology.record import Kind
 from holdfast.topology.steps import Step
 
@@ -37,6 +37,10 @@ EVERY: tuple[Step, ...] = (
     steps_rolling.RestartNode("n1", Kind.SERVER, "primary without a replica", ("hz 10 -> 20",), 0.3),
     steps_rolling.SwitchPrimary("n1", "n2"),
     steps_rolling.WriteAnew("n1", "BGREWRITEAOF"),
+    steps_repair.SaveAside("n1"),
+    steps_repair.GiveUp("n1", "n2"),
+    steps_repair.GiveUpSlots("n1", "n2", frozenset({1, 2})),
+    steps_repair.TakeOver("n2", "n1"),
 )
 
 
