@@ -118,7 +118,7 @@ async def _discovered(name: str, host: str, port: int, access: Access) -> CacheR
             mode = Mode.REPLICATED
             places += _replicas(info)
     members = tuple(
-        Member(f"{address}:{number}", Kind.SERVER, "elsewhere", "unknown", address, number, 0)
+        Member(f"{address}:{number}", Kind.SERVER, "elsewhere", "", address, number, 0)
         for address, number in places
     )
     return CacheRecord(name=name, mode=mode.value, engine=engine, tls=access.tls is not None, members=members)

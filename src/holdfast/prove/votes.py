@@ -35,6 +35,7 @@ def voted_at(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 def wait_s(
     primaries: Iterable[str], voted: Mapping[str, float], now_s: float, node_timeout_s: float
 ) -> float:
-    """How long until all of these may be replaced by a vote."""
-    due_s = [voted[name] + 2 * node_timeout_s + ALLOWANCE_S - now_s for name in primaries if name in voted]
-    return max(0.0, *due_s) if due_s else 0.0
+    """How long until all of these may be replaced by a vote; never longer than a vote's own pause, whatever the clock did."""
+    pause_s = 2 * node_timeout_s + ALLOWANCE_S
+    due_s = [voted[name] + pause_s - now_s for name in primaries if name in voted]
+    return min(max(0.0, *due_s), pause_s) if due_s else 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from typing import Any
 
@@ -52,6 +54,7 @@ def test_the_specs_own_traffic_is_offered_counted_and_cleaned_up(bench: Bench) -
     assert bench.run("call", "shop", "GET", "mine").out.strip() == "stays"
 
 
+@pytest.mark.long
 def test_every_command_of_a_workload_file_on_every_slot(bench: Bench) -> None:
     up(bench, "cluster", 1)
     path = bench.folder / "mix.yaml"
@@ -68,6 +71,7 @@ def test_every_command_of_a_workload_file_on_every_slot(bench: Bench) -> None:
     until(lambda: keys_left(bench) == 0)
 
 
+@pytest.mark.long
 def test_writes_that_vanish_are_counted_as_lost(bench: Bench) -> None:
     up(bench)
     running = bench.begin("bench", "shop", "--for", "4s", "--json")
@@ -78,6 +82,7 @@ def test_writes_that_vanish_are_counted_as_lost(bench: Bench) -> None:
     assert facts["lost"] > 0
 
 
+@pytest.mark.long
 def test_a_generator_that_cannot_keep_up_says_so(bench: Bench) -> None:
     up(bench)
     done = bench.run("bench", "shop", "--rate", "2000000", "--for", "1s", "--clients", "4")
@@ -86,24 +91,21 @@ def test_a_generator_that_cannot_keep_up_says_so(bench: Bench) -> None:
     assert "limit" in done.out or "without a free core" in done.out
 
 
+@pytest.mark.long
 def test_a_primary_that_dies_meanwhile_is_survived_and_its_errors_are_counted(bench: Bench) -> None:
     up(bench, "cluster", 1)
     running = bench.begin("bench", "shop", "--for", "6s", "--clients", "9", "--json")
     time.sleep(3)
     victim = next(node for node in bench.status("shop")["nodes"] if node["role"] == "primary")
-    import os
-
     os.kill(bench.pids("shop")[victim["name"]], 9)
     out, err = running.communicate(timeout=90)
     facts = _facts(out, err)
-    assert facts["error_count"] if "error_count" in facts else sum(facts["errors"].values()) > 0
+    assert sum(facts["errors"].values()) > 0
     assert facts["acks"][-2] > 0  # it goes on afterwards, on every shard
     assert facts["answered"] > 0.5 * facts["offered"]
 
 
 def _facts(out: str, err: str) -> Any:
-    import json
-
     assert out, err
     return json.loads(out)
 

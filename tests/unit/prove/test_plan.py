@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Awaitable, Callable
 from xml.etree import ElementTree
 
 import pytest
 
+from holdfast.cli.proving import exit_code
+from holdfast.engine.connection import Credentials
 from holdfast.errors import WrongUsage
 from holdfast.prove.catalog import CHECKS
-from holdfast.prove.check import Disturbs, Need
+from holdfast.prove.check import Check, Disturbs, Need
 from holdfast.prove.evidence import Evidence, EvidenceUnreadable, Finding, differences
 from holdfast.prove.junit import junit_xml
 from holdfast.prove.lines import LINES
-from holdfast.prove.plan import INSTEAD, Situation, Wish, plan
+from holdfast.prove.plan import INSTEAD, Planned, Situation, Wish, plan
 from holdfast.prove.report.page import headline, report_html
+from holdfast.prove.runner import Outcomes, Told, run_checks
+from holdfast.prove.stage import Stage
 from holdfast.prove.verdict import Outcome, Verdict, check_failed, kept, not_kept, skipped
+from holdfast.prove.votes import voted_at, wait_s
+from holdfast.spec.load import SpecSource, load_spec
+from holdfast.topology.observe import Access
+from holdfast.topology.record import CacheRecord
 
 ALL = Situation(frozenset(Need))
 SECTION_12_3 = {"connectivity": 4, "performance": 4, "security": 4, "availability": 4}
@@ -159,3 +169,44 @@ def test_the_page_escapes_all_words_and_fetches_nothing() -> None:
 )
 def test_the_headline(verdicts: list[Verdict], said: str) -> None:
     assert headline(evidence(*(finding(f"a.n{n}", each) for n, each in enumerate(verdicts)))) == said
+
+
+def test_a_clock_that_jumps_never_makes_an_experiment_wait_longer_than_a_vote_does() -> None:
+    future = {"kind": "failover", "node": "n1", "at": "2126-01-01T00:00:00+00:00"}
+    switched = {"kind": "switched home", "node": "n2", "from": "n1", "at": "2026-01-01T00:00:00+00:00"}
+    broken = {"kind": "failover", "node": "n3", "at": "yesterday"}
+    voted = voted_at([switched, future, broken, {"kind": "restarted", "node": "n4"}])
+    assert set(voted) == {"n1"}
+    assert wait_s(["n1"], voted, 1_800_000_000.0, 15.0) == 31.0
+    assert wait_s(["n1"], voted_at([switched]), 1_900_000_000.0, 15.0) == 0.0
+    assert wait_s(["n9"], voted, 1_800_000_000.0, 15.0) == 0.0
+
+
+async def test_a_check_that_breaks_is_told_and_the_next_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the clock jumps back an hour in the middle: durations are not told by it."""
+
+    async def breaks(stage: Stage) -> dict[str, object]:
+        monkeypatch.setattr(time, "time", lambda: 0.0)
+        raise ValueError("no such thing")
+
+    async def works(stage: Stage) -> dict[str, object]:
+        return {"n": 1}
+
+    def check(name: str, run: Callable[[Stage], Awaitable[dict[str, object]]]) -> Check:
+        return Check(
+            name, "t", "p", (), Disturbs.HARMLESS, 1, frozenset(), run, lambda measured, _: kept("p", "m")
+        )
+
+    record = CacheRecord("shop", "standalone", "x", tls=False)
+    spec = load_spec([SpecSource("x", "format: 1\ncache: {name: shop}\n")]).spec
+    stage = Stage(spec, record, Access(Credentials("u", "p"), None), {}, {})
+    done = await run_checks([Planned(check("a.one", breaks)), Planned(check("a.two", works))], stage, Told())
+    one, two = done.findings
+    assert one.verdict.outcome is Outcome.FAILED
+    assert "no such thing" in one.verdict.why
+    assert "Traceback" in one.traceback
+    assert two.verdict.outcome is Outcome.KEPT
+    assert 0 <= one.took_s < 60
+    assert exit_code(done, not_written=False) == 1
+    assert exit_code(Outcomes([two]), not_written=True) == 1
+    assert exit_code(Outcomes([two]), not_written=False) == 0

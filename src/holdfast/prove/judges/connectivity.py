@@ -45,7 +45,7 @@ def topology(measured: Measured, spec: Spec) -> Verdict:
         faults += [
             f"{name} is in the zone of its primary {shard['primary']}"
             for name, each in replicas.items()
-            if len(wanted.zones) > 1 and each["zone"] == shard["zone"]
+            if len(wanted.zones) > 1 and each["zone"] and each["zone"] == shard["zone"]
         ]
     if wanted.mode is Mode.CLUSTER:
         told += f", {measured['slots_served']} of {measured['slots']} slots served"

@@ -1,0 +1,237 @@
+"""Prove the prover: a cache broken in just one way, and the check must say that the promise is not kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.live.conftest import Bench, until
+from tests.live.prove.caches import TLS_ENGINE, Shape, Shop, up
+
+NOT_KEPT = 4
+"""Exit code."""
+
+
+def broken(verdict: dict[str, Any], said: str) -> None:
+    """The check has seen it, in those words, and the command says so too."""
+    assert verdict["outcome"] == "not kept", verdict
+    assert said in verdict["why"], verdict["why"]
+    assert verdict["code"] == NOT_KEPT
+
+
+def is_kept(verdict: dict[str, Any]) -> None:
+    assert verdict["outcome"] == "kept", verdict
+    assert verdict["code"] == 0
+
+
+def test_users_secrets_records_and_settings(bench: Bench) -> None:
+    """One cache, broken and mended seven times."""
+    shop = up(bench)
+    folder = bench.state / "nodes" / "shop" / "n1"
+    for check in ("connectivity.services", "security.rights", "durability.config", "security.secrets"):
+        is_kept(shop.verdict(check))
+
+    shop.on_all("ACL", "SETUSER", "cart", "-set")
+    broken(shop.verdict("connectivity.services"), "cart")
+    shop.on_all("ACL", "SETUSER", "cart", "+set")
+
+    shop.on_all("ACL", "SETUSER", "cart", "+config", "~*")
+    broken(shop.verdict("security.rights"), "cart may")
+    shop.on_all("ACL", "LOAD")
+
+    shop.on_all("ACL", "SETUSER", "default", "on", "nopass", "+@all", "~*")
+    broken(shop.verdict("security.authentication"), "lets nobody's name and no password in")
+    shop.on_all("ACL", "LOAD")
+
+    shop.on_all("CONFIG", "SET", "appendonly", "no")
+    broken(shop.verdict("durability.config"), "appendonly no instead of yes")
+    shop.on_all("CONFIG", "SET", "appendonly", "yes")
+
+    data = folder / "server.conf"
+    data.chmod(0o644)
+    broken(shop.verdict("security.secrets"), "0644")
+    data.chmod(0o600)
+
+    log = bench.state / "supervisor" / "log"
+    before = log.read_text()
+    log.write_text(before + (bench.state / "caches" / "shop" / "passwords" / "cart").read_text())
+    broken(shop.verdict("security.secrets"), "supervisor/log holds a password")
+    log.write_text(before)
+
+    (bench.state / "audit.log").chmod(0o644)
+    broken(shop.verdict("security.audit"), "0644")
+    (bench.state / "audit.log").chmod(0o600)
+
+    for check in ("connectivity.services", "security.rights", "security.authentication", "durability.config"):
+        is_kept(shop.verdict(check))
+
+
+@pytest.mark.long
+def test_nodes_away_and_plaintext_where_tls_is_promised(bench: Bench) -> None:
+    shop = up(bench)
+    is_kept(shop.verdict("connectivity.topology"))
+    required = replace(shop.shape, tls="required", engine=TLS_ENGINE)
+    broken(shop.verdict("connectivity.tls", required), "do not speak TLS")
+    broken(shop.verdict("connectivity.plaintext", required), "answers in plaintext")
+    bench.run("supervisor", "stop", check=True)
+    os.kill(bench.pids("shop")["n2"], signal.SIGKILL)
+    broken(shop.verdict("connectivity.topology"), "n2")
+
+
+@pytest.mark.long
+def test_a_tls_version_below_the_promised_one(bench: Bench) -> None:
+    shop = up(bench, Shape(mode="standalone", replicas=0, tls="required", engine=TLS_ENGINE))
+    for check in ("connectivity.tls", "connectivity.plaintext", "security.tls-versions"):
+        is_kept(shop.verdict(check))
+    newer = replace(shop.shape, tls='{mode: required, min_version: "1.3"}')
+    broken(shop.verdict("security.tls-versions", newer), "speaks TLS 1.2")
+
+
+@pytest.mark.long
+def test_addresses_that_nothing_keeps_out(bench: Bench) -> None:
+    shop = up(bench, Shape(mode="standalone", replicas=0, extra="network: {bind: [0.0.0.0]}\n"))
+    allowed = replace(shop.shape, extra="network: {bind: [0.0.0.0], allow: {office: 10.9.9.0/24}}\n")
+    verdict = shop.verdict("security.addresses", allowed)
+    assert verdict["outcome"] == "not kept", verdict
+    assert "rules" in verdict["why"] or "takes connections" in verdict["why"]
+
+
+@pytest.mark.long
+def test_too_little_memory_and_too_much_promised(bench: Bench) -> None:
+    shop = up(
+        bench, Shape(mode="standalone", replicas=0, maxmemory="8mb", persistence="{aof: {enabled: false}}")
+    )
+    is_kept(shop.verdict("performance.hit-rate"))
+    is_kept(shop.verdict("performance.latency"))
+    large = replace(
+        shop.shape,
+        keys=20_000,
+        value="2kb",
+        promises="{latency: 1ms, percentile: 99.9, throughput: 50000000, hit_rate: 99%}",
+    )
+    broken(shop.verdict("performance.hit-rate", large), "do not fit in maxmemory")
+    broken(shop.verdict("performance.memory", large), "maxmemory of all primaries")
+    broken(shop.verdict("performance.most", large), "less than 50,000,000/s")
+    broken(shop.verdict("performance.latency", large), "of what was offered")
+
+
+@pytest.mark.long
+def test_writes_that_vanish_while_a_primary_is_replaced(bench: Bench) -> None:
+    shop = up(bench)
+    is_kept(shop.verdict("availability.primary-killed"))
+    running = bench.begin(
+        "prove",
+        str(shop.path),
+        "--json",
+        "--only",
+        "availability.primary-killed",
+        "--to",
+        str(bench.folder / "run"),
+    )
+    until(lambda: "r" in _replaced(bench, 3), 60)  # two kills of the first run, and the first of this one
+    for node in shop.nodes():
+        if node.role()[0] == "master":
+            node.flushall()
+    out, err = running.communicate(timeout=100)
+    assert running.returncode == NOT_KEPT, err
+    assert "writes that a replica had acknowledged (WAIT 1) were lost" in out
+
+
+def _replaced(bench: Bench, times: int) -> str:
+    events = bench.run("events", "shop", "--json", "--last", "100").facts
+    return "r" if sum(event["kind"] == "failover" for event in events) >= times else ""
+
+
+@pytest.mark.long
+def test_answers_that_come_late(bench: Bench) -> None:
+    """A node that is halted for a moment, again and again."""
+    shop = up(bench, Shape(mode="standalone", replicas=0, promises="{latency: 40ms, throughput: 500}"))
+    pid = bench.pids("shop")["n1"]
+    stop = threading.Event()
+
+    def bursts() -> None:
+        while not stop.is_set():
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.1)
+            os.kill(pid, signal.SIGCONT)
+            stop.wait(0.2)
+
+    thread = threading.Thread(target=bursts)
+    thread.start()
+    try:
+        verdict = shop.verdict("performance.latency")
+    finally:
+        stop.set()
+        thread.join()
+    broken(verdict, "p99 is")
+
+
+@pytest.mark.long
+def test_failovers_that_take_longer_than_promised(bench: Bench) -> None:
+    shop = up(
+        bench, Shape(mode="cluster", promises="{failover: 1ms, availability: 99.9999999%, rpo: 1s, rto: 1s}")
+    )
+    for check in ("availability.primary-killed", "availability.primary-hung", "availability.zone-lost"):
+        broken(shop.verdict(check, bound_s=240), "clients waited")
+    done = shop.prove("--only", "availability.replica-killed", "--only", "availability.promise", bound_s=240)
+    verdicts = {each["id"]: each["verdict"] for each in done.facts["findings"]}
+    assert verdicts["availability.replica-killed"]["outcome"] == "kept"
+    assert verdicts["availability.promise"]["outcome"] == "not kept"
+
+
+@pytest.mark.long
+def test_a_cold_start_without_anything_on_disk(bench: Bench) -> None:
+    shop = up(
+        bench,
+        Shape(mode="standalone", replicas=0, persistence="{rdb: {enabled: false}, aof: {enabled: false}}"),
+    )
+    broken(shop.verdict("availability.cold-start"), "nothing is kept on disk")
+
+
+@pytest.mark.long
+def test_a_supervisor_that_does_not_watch_again(bench: Bench) -> None:
+    shop = up(bench)
+    is_kept(shop.verdict("availability.supervisor-killed"))
+    for file in (bench.state / "nodes" / "shop").glob("watch.json"):
+        file.unlink()
+    broken(shop.verdict("availability.supervisor-killed"), "did not bring a killed replica back")
+
+
+@pytest.mark.long
+def test_clients_that_notice_a_switchover_and_a_replicas_death(bench: Bench) -> None:
+    """A primary that holds writes back for two seconds, at the moment of the experiment."""
+    shop = up(bench)
+    for check in ("availability.switchover", "availability.replica-killed"):
+        is_kept(shop.verdict(check))
+        broken(_with_pauses(shop, check), "clients waited")
+
+
+def _with_pauses(shop: Shop, check: str) -> dict[str, Any]:
+    stop = threading.Event()
+
+    def pauses() -> None:
+        while not stop.wait(2.5):
+            for node in shop.nodes():
+                node.execute_command("CLIENT", "PAUSE", "1800", "WRITE")  # type: ignore[no-untyped-call]
+                node.close()
+
+    thread = threading.Thread(target=pauses)
+    thread.start()
+    try:
+        return shop.verdict(check)
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.long
+def test_a_primary_that_goes_on_alone(bench: Bench) -> None:
+    shop = up(bench, Shape(mode="cluster", node_timeout="2s"))
+    is_kept(shop.verdict("availability.minority"))
+    shop.on_all("CONFIG", "SET", "cluster-node-timeout", "120000")
+    broken(shop.verdict("availability.minority"), "never stopped taking writes")
