@@ -363,6 +363,97 @@ def resume(
     show({"migration": name, "started": begun}, f"{name} {told}.", as_json=json)
 
 
+@migrate.command()
+def relay(
+    source: From,
+    listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Where targets come to.")],
+    speak: Annotated[
+        str,
+        typer.Option("--speak", help="Engine whose dialect targets are spoken to in, such as valkey-8.1."),
+    ] = "valkey-8.1",
+    from_auth_file: FromAuth = "",
+    from_ca: FromCa = "",
+    from_cert: FromCert = "",
+    from_key: FromKey = "",
+    auth_file: Annotated[
+        str,
+        typer.Option("--auth-file", help="File with the password that targets must show (masterauth there)."),
+    ] = "",
+    open_to_all: Annotated[
+        bool,
+        typer.Option(
+            "--without-auth",
+            help="Let in whoever reaches the address: some managed services show no password.",
+        ),
+    ] = False,
+    tls_cert: Annotated[str, typer.Option("--tls-cert", help="Listen with TLS, and this certificate.")] = "",
+    tls_key: Annotated[str, typer.Option("--tls-key", help="Its key.")] = "",
+    accept_losses: Annotated[
+        bool, typer.Option("--accept-losses", help="Leave out what that dialect cannot hold, and count it.")
+    ] = False,
+    spool_bytes: Annotated[str, typer.Option("--spool-bytes", help="How much may wait on disk.")] = "16gb",
+) -> None:
+    """Stand between a source and targets that come by themselves, in the foreground, until Ctrl-C.
+
+    For a managed service's own online migration: give it this address as its source. It is answered what it asks (INFO, CONFIG
+    GET, COMMAND ...) with the source's answers, in the dialect spoken; it can write nothing.
+
+    Example: holdfast migrate relay --from redis://10.0.0.5:6379 --listen 10.0.0.9:6379 --speak valkey-8.1 --auth-file relay.password
+    """
+    import asyncio
+    import ssl
+    import tempfile
+
+    from holdfast.cli.console import out
+    from holdfast.codec.rdb.dialect import dialect_named
+    from holdfast.engine.connection import Credentials
+    from holdfast.errors import WrongUsage
+    from holdfast.migrate.ends import read_login
+    from holdfast.migrate.relay.stand import Stand, stand
+    from holdfast.migrate.resolve import resolve
+    from holdfast.state import StateFolder, private_folder
+
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit():
+        raise WrongUsage(f"--listen {listen} is no address", "write HOST:PORT")
+    if not auth_file and not open_to_all:
+        raise WrongUsage(
+            "whoever reaches the relay gets the whole data set",
+            "name a password with --auth-file, or say --without-auth where a firewall lets in the target alone",
+        )
+    credentials = None
+    if auth_file:
+        login = read_login(Path(auth_file).read_text(), auth_file)
+        credentials = Credentials(login.user or "default", login.password)
+    context = None
+    if tls_cert:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(tls_cert, tls_key or None)
+    state = StateFolder.open()
+    wanted = _wanted("source", source, from_auth_file, (from_ca, from_cert, from_key))
+
+    async def work(folder: Path) -> None:
+        end = await resolve(wanted, state)
+        await stand(
+            Stand(
+                end,
+                dialect_named(speak),
+                host.strip("[]"),
+                int(port),
+                folder,
+                _bytes(spool_bytes),
+                credentials,
+                context,
+                accept_losses,
+            ),
+            out,
+        )
+
+    with tempfile.TemporaryDirectory(prefix="relay-", dir=private_folder(state.path / "jobs")) as folder:
+        asyncio.run(work(Path(folder)))
+
+
 def _order(name: str, verb: str, *, as_json: bool, **options: object) -> None:
     from holdfast.cli.console import show
     from holdfast.cli.migrate_views import status_facts, verdict_text

@@ -149,8 +149,8 @@ class Journal:
     switches: tuple[Switch, ...] = ()
     """Those that are over."""
     borrowed: tuple[Borrowed, ...] = ()
-    ports: Mapping[str, int] = field(default_factory=dict)
-    """For each side the port by which it reaches the relay that feeds it."""
+    doors: tuple[tuple[Side, Address], ...] = ()
+    """Where each side was ever told to find us, the newest last."""
     pointed: str = ""
     """Run id of the target's server that we made follow us; empty before."""
     full_syncs: tuple[str, ...] = ()
@@ -174,6 +174,10 @@ class Journal:
         """The same with more known of an end."""
         return replace(self, source=end) if side is Side.SOURCE else replace(self, target=end)
 
+    def doors_of(self, side: Side) -> tuple[Address, ...]:
+        """Where that side was ever told to find us, the newest last."""
+        return tuple(address for each, address in self.doors if each is side)
+
     @property
     def follower(self) -> Side:
         """The end that is kept like the other."""
@@ -190,7 +194,7 @@ class Journal:
             "switch": None if self.switch is None else asdict(self.switch),
             "switches": [asdict(each) for each in self.switches],
             "borrowed": [asdict(each) for each in self.borrowed],
-            "ports": dict(self.ports),
+            "doors": [[side.value, *address] for side, address in self.doors],
             "losses": dict(self.losses),
             "more": dict(self.more),
         }
@@ -216,6 +220,7 @@ class Journal:
                 "switch": None if facts["switch"] is None else _switch(facts["switch"]),
                 "switches": tuple(_switch(each) for each in facts["switches"]),
                 "borrowed": tuple(_borrowed(each) for each in facts["borrowed"]),
+                "doors": tuple((Side(side), (str(host), int(port))) for side, host, port in facts["doors"]),
                 "full_syncs": tuple(facts["full_syncs"]),
             }
             return cls(**plain)

@@ -20,20 +20,24 @@ class Follow(StrEnum):
     FOLLOWS = "follows"
     POINT = "point"
     """Tell it to follow us; it goes on where it is, or is synchronised anew."""
+    MOVE = "move"
+    """It follows an address that was ours: tell it the new one; it goes on where it is."""
     ADOPT = "adopt"
     """The same; its own history is ours up to where it stands, so nothing is copied again."""
     HANDS_OFF = "hands off"
     """Somebody else has made it a primary: what it holds now may be theirs."""
 
 
-def follow(head: SeenServer, door: Address, history: str, pointed: str) -> Follow:
+def follow(head: SeenServer, doors: tuple[Address, ...], history: str, pointed: str) -> Follow:
     """Judge the head of the end that is to follow.
 
-    Args: `door`, our address as it knows it; `history`, the id of what we carry, empty before we know; `pointed`, run id of
+    Args: `doors`, our addresses as it was told them, the one of now last; `history`, the id of what we carry, empty before we know; `pointed`, run id of
         the server that we last made follow us, empty before the first.
     """
-    if head.role is Role.REPLICA and head.primary == door:
+    if head.role is Role.REPLICA and head.primary == doors[-1]:
         return Follow.FOLLOWS
+    if head.role is Role.REPLICA and head.primary in doors:
+        return Follow.MOVE
     if head.role is Role.REPLICA:
         return Follow.HANDS_OFF
     if not pointed:

@@ -15,6 +15,22 @@ _FIELD_TTL = frozenset(
 )
 
 
+_REDIS_ONLY = frozenset(
+    b"VADD VREM VSETATTR ARDEL ARDELRANGE ARINSERT ARMSET ARRING ARSEEK ARSET DELEX INCREX TRIMSLOTS XACKDEL XCFGSET XDELEX "
+    b"XIDMPRECORD XNACK".split()
+)
+_FIELD_TTL_FAMILY = _FIELD_TTL | {b"HGETDEL"}
+
+
+def names_spoken(known: frozenset[bytes], *, valkey: bool, field_ttls: bool) -> frozenset[bytes]:
+    """Which of the source's commands a reader understands that cannot be asked.
+
+    Args: `known`, those of the source; `valkey`, the reader is one, and so has none that only Redis has; `field_ttls`, it has them.
+    """
+    lacking = (_REDIS_ONLY if valkey else frozenset()) | (frozenset() if field_ttls else _FIELD_TTL_FAMILY)
+    return known - lacking
+
+
 @dataclass(frozen=True)
 class Pass:
     """It goes on as it came."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.engine.facts import Address
@@ -27,9 +28,14 @@ class Leg:
         self._taking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Take up what an earlier process left, and listen. Raises: OSError when the port is not to be had."""
+        """Take up what an earlier process left, and listen: at the port of before where that is still to be had."""
         self.spool.reopen()
-        self.door = (self.door[0], await self.server.start())
+        try:
+            port = await self.server.start()
+        except OSError:
+            self.server.door = replace(self.server.door, port=0)
+            port = await self.server.start()
+        self.door = (self.door[0], port)
 
     def take(self) -> None:
         """Begin to take from the other end, unless that was begun already."""

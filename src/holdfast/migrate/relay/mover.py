@@ -96,8 +96,8 @@ class RelayMover:
 
     async def see(self, side: Side) -> SeenEnd:
         """Look at one end; servers seen for the first time are remembered."""
-        doors = [leg.door for leg in self.legs.values()]
         journal = self.book.journal
+        doors = [address for _, address in journal.doors]
         seen = await see_end(journal.end(side), strangers=[*doors, *journal.end(side.other).servers])
         known = journal.end(side).knowing(each.address for each in seen.servers)
         if known.servers != journal.end(side).servers:
@@ -143,12 +143,13 @@ class RelayMover:
             hold_until_whole=reader.keys > 0,
             tell=self.tell,
         )
-        door = Door(host, journal.ports.get(to.value, 0), credentials, tls)
+        ports = [port for _, port in journal.doors_of(to)]
+        door = Door(host, ports[-1] if ports else 0, credentials, tls)
         leg = Leg(to, self.folder.path / f"spool-to-{to.value}", settings, door, journal.options.spool_bytes)
         await leg.open()
         self.legs[to] = leg
-        if journal.ports.get(to.value) != leg.door[1]:
-            self.book.write(ports={**self.book.journal.ports, to.value: leg.door[1]})
+        if journal.doors_of(to)[-1:] != (leg.door,):
+            self.book.write(doors=(*self.book.journal.doors, (to, leg.door)))
         return leg
 
     async def _credentials(self, to: Side, address: Address, node: EngineNode) -> Credentials:
@@ -220,7 +221,8 @@ class RelayMover:
             return
         journal = self.book.journal
         head = await self.head(leg.to)
-        verdict = follow(head, leg.door, leg.spool.replid, journal.pointed if leg.to is Side.TARGET else "")
+        known = journal.pointed if leg.to is Side.TARGET else ""
+        verdict = follow(head, self.book.journal.doors_of(leg.to), leg.spool.replid, known)
         if leg.to is Side.SOURCE and verdict is Follow.POINT:
             verdict = Follow.HANDS_OFF  # a server that has left the way back is not led onto it again unasked
         if verdict is Follow.FOLLOWS:

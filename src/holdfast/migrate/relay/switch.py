@@ -218,7 +218,8 @@ class RelaySwitch:
         self._hands = hands
         old, new = await hands.see()
         seen = SwitchSeen(
-            fenced=old.role is Role.REPLICA and old.primary == hands.door, promoted=new.role is Role.PRIMARY
+            fenced=old.role is Role.REPLICA and old.primary in self._book.journal.doors_of(to.other),
+            promoted=new.role is Role.PRIMARY,
         )
         step = go_on(switch.step, seen)
         self._mover.tell(f"the switch was cut off at '{switch.step.value}' and goes on at '{step.value}'")
@@ -293,7 +294,7 @@ class RelaySwitch:
         old, new = await hands.see()
         if new.role is Role.PRIMARY and old.role is Role.REPLICA and self._switch.offset >= 0:
             return Step.RELEASE
-        if old.role is Role.REPLICA and old.primary == hands.door:
+        if old.role is Role.REPLICA and old.primary in self._book.journal.doors_of(self._switch.to.other):
             await fences.unfence(hands.old)
         await hands.release()
         await self._give_back()

@@ -1,0 +1,119 @@
+"""`holdfast migrate relay`: the relay alone, in the foreground, for a target that comes by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.codec.rdb.dialect import Dialect
+from holdfast.engine.connection import Credentials, Endpoint, EngineNode, NodeGone
+from holdfast.migrate.ends import End, EndUnusable, Layout
+from holdfast.migrate.observe import see_end
+from holdfast.migrate.relay.commands import TargetCommands, names_spoken
+from holdfast.migrate.relay.endpoint import Shown, SourceAnswers
+from holdfast.migrate.relay.relay import Full, Phase, Relay, Settings
+from holdfast.migrate.relay.serve import Door, TargetServer
+from holdfast.migrate.relay.spool import Spool
+from holdfast.migrate.relay.translation import (
+    command_names,
+    database_count,
+    dialect_of,
+    payloads_for,
+    rewriting_for,
+)
+from holdfast.topology.seen import Role
+
+TELL_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Stand:
+    """How the relay stands by itself."""
+
+    source: End
+    dialect: Dialect
+    """What it speaks to whoever comes."""
+    host: str
+    port: int
+    folder: Path
+    """For the spool."""
+    spool_bytes: int
+    credentials: Credentials | None = None
+    tls: ssl.SSLContext | None = None
+    accepts_losses: bool = False
+
+
+async def stand(wanted: Stand, tell: Callable[[str], None]) -> None:
+    """Serve until cancelled. Raises: EndUnusable, LossNotAccepted, StreamStopped, OSError when the port is not to be had."""
+    end = wanted.source
+    if end.layout is Layout.CLUSTER:
+        raise EndUnusable(
+            end.label, "a relay follows one primary, and this is a cluster", "Use --mode write."
+        )
+
+    async def find_source() -> Endpoint:
+        head = (await see_end(end)).head
+        if head is None or head.role is not Role.PRIMARY:
+            raise NodeGone(end.label, "it shows no one primary at the moment")
+        return end.endpoint(head.address)
+
+    first = (await see_end(end)).head
+    if first is None:
+        raise EndUnusable(
+            end.label, "it shows no one primary", "See that it runs and can be reached from here."
+        )
+    async with await EngineNode.connect(end.endpoint(first.address)) as node:
+        known, databases = await command_names(node), await database_count(node)
+    valkey = wanted.dialect.family.value == "valkey"
+    names = names_spoken(known, valkey=valkey, field_ttls=wanted.dialect.has_field_ttl)
+    commands = TargetCommands(names, databases, payload=payloads_for(dialect_of(first), wanted.dialect))
+    settings = Settings(
+        find_source=find_source,
+        commands=commands,
+        rewriting=lambda: rewriting_for(wanted.dialect, databases),
+        full=Full.ALLOWED,
+        accepts_losses=wanted.accepts_losses,
+        tell=tell,
+    )
+    spool = Spool(wanted.folder, wanted.spool_bytes)
+    spool.clear()
+    relay = Relay(spool, settings)
+    engine, _, release = wanted.dialect.name.partition("-")
+    shown = Shown(engine, f"{release}.0" if release.count(".") == 1 else release, wanted.port)
+    answers = SourceAnswers(find_source, shown)
+    server = TargetServer(
+        Door(wanted.host, wanted.port, wanted.credentials, wanted.tls), relay, answers.answer
+    )
+    relay.on_new_history = server.drop_all
+    port = await server.start()
+    tell(f"listening on {wanted.host}:{port}, speaking {wanted.dialect.name}; source: {first.title}")
+    telling = asyncio.create_task(_tell_always(relay, server, tell))
+    try:
+        await relay.run()
+    finally:
+        telling.cancel()
+        await server.stop()
+        await answers.close()
+        spool.clear()
+
+
+async def _tell_always(relay: Relay, server: TargetServer, tell: Callable[[str], None]) -> None:
+    said = ""
+    while True:
+        counts = relay.counts
+        keys = (
+            f"{counts.keys:,} keys" if relay.phase is Phase.SNAPSHOT else f"{relay.lag_bytes:,} bytes behind"
+        )
+        words = f"{relay.phase.value}, {keys}, {len(server.streaming)} targets"
+        if relay.trouble:
+            words += f": {relay.trouble}"
+        losses = {**counts.rdb_losses, **counts.stream_losses}
+        if losses:
+            words += f"; lost: {'; '.join(f'{what}: {count}' for what, count in losses.items())}"
+        if words != said:
+            tell(words)
+        said = words
+        await asyncio.sleep(TELL_EVERY_S)
