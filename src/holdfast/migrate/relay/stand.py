@@ -26,7 +26,7 @@ from holdfast.migrate.relay.translation import (
 )
 from holdfast.topology.seen import Role
 
-TELL_EVERY_S = 5.0
+TELL_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ async def stand(wanted: Stand, tell: Callable[[str], None]) -> None:
         await relay.run()
     finally:
         telling.cancel()
+        tell(_standing(relay, server))
         await server.stop()
         await answers.close()
         spool.clear()
@@ -103,17 +104,20 @@ async def stand(wanted: Stand, tell: Callable[[str], None]) -> None:
 async def _tell_always(relay: Relay, server: TargetServer, tell: Callable[[str], None]) -> None:
     said = ""
     while True:
-        counts = relay.counts
-        keys = (
-            f"{counts.keys:,} keys" if relay.phase is Phase.SNAPSHOT else f"{relay.lag_bytes:,} bytes behind"
-        )
-        words = f"{relay.phase.value}, {keys}, {len(server.streaming)} targets"
-        if relay.trouble:
-            words += f": {relay.trouble}"
-        losses = {**counts.rdb_losses, **counts.stream_losses}
-        if losses:
-            words += f"; lost: {'; '.join(f'{what}: {count}' for what, count in losses.items())}"
+        words = _standing(relay, server)
         if words != said:
             tell(words)
         said = words
         await asyncio.sleep(TELL_EVERY_S)
+
+
+def _standing(relay: Relay, server: TargetServer) -> str:
+    counts = relay.counts
+    keys = f"{counts.keys:,} keys" if relay.phase is Phase.SNAPSHOT else f"{relay.lag_bytes:,} bytes behind"
+    words = f"{relay.phase.value}, {keys}, targets: {len(server.streaming)}"
+    if relay.trouble:
+        words += f": {relay.trouble}"
+    losses = {**counts.rdb_losses, **counts.stream_losses}
+    if losses:
+        words += f"; lost: {'; '.join(f'{what}: {count}' for what, count in losses.items())}"
+    return words
