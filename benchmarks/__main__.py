@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bring_up, client, failover, quiet, reshard, status
+from benchmarks import bring_up, client, failover, migrate, quiet, reshard, status
 from benchmarks.results import Section, with_section
 from benchmarks.workshop import ROOT, TEST_STATE, engines_at_hand, fetch_engines
 from holdfast.engine.build import EngineBuild
@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     status.NAME: status.run,
     **{f"failover-{mode}": functools.partial(failover.run, mode=mode) for mode in failover.MODES},
     quiet.NAME: quiet.run,
+    migrate.NAME: migrate.run,
 }
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 QUICK_RESULTS = ROOT / "build" / "bench" / "RESULTS.quick.md"

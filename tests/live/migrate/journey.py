@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.live.conftest import Bench, make_bench
 
+from holdfast.cli.migrate_views import status_facts
 from holdfast.engine.process import ProcessIdentity
 from holdfast.jobs.folder import JobFolder
 
@@ -22,7 +23,7 @@ def folder(bench: Bench, name: str = "m") -> JobFolder:
 
 
 def status(bench: Bench, name: str = "m") -> Any:
-    return bench.run("migrate", "status", name, "--json").facts
+    return status_facts(folder(bench, name), 20)
 
 
 def kill_job(bench: Bench, name: str = "m", *, keeper: bool = True) -> None:

@@ -51,11 +51,12 @@ def crash_in(bench: Bench, verb: str, point: str, mark: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_a_job_killed_at_every_step_there_and_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("points", [POINTS[:12], POINTS[12:]], ids=["to the fence", "behind it"])
+def test_a_job_killed_at_every_step_there_and_back(points: list[str], tmp_path: Path) -> None:
     with benched() as bench, plain(need("redis-7.0")) as source, plain(need("valkey-9.1")) as target:
         bench.run("migrate", "start", "m", "--from", source.url, "--to", target.url, check=True)
         with Applications([source, target], threads=2) as work:
-            for number, point in enumerate(POINTS):
+            for number, point in enumerate(points):
                 verb, new, old = (
                     ("cutover", target, source) if number % 2 == 0 else ("rollback", source, target)
                 )

@@ -22,7 +22,7 @@ class Leg:
         self.spool = Spool(folder, bound_bytes)
         self.relay = Relay(self.spool, settings)
         self.server = TargetServer(door, self.relay)
-        self.relay.on_new_history = self.server.drop_all
+        self.relay.on_new_history = self.server.drop_fed
         self.door: Address = (door.host, door.port)
         """Where the side is told to find us."""
         self._taking: asyncio.Task[None] | None = None

@@ -30,6 +30,9 @@ class Peer:
     acknowledged: int = -1
     """Offset it has applied; -1 before it said so."""
     streaming: bool = False
+    """It has asked for the stream."""
+    fed: bool = False
+    """It gets one history's data, and is of no use to another's."""
 
 
 async def read_words(reader: asyncio.StreamReader) -> list[bytes]:

@@ -179,6 +179,8 @@ class Relay:
         """A target has applied everything before `offset`."""
         if offset < self.spool.base:
             return
+        if self.acknowledged < 0:
+            self._wake()  # it has loaded, and waits for the stream
         self.acknowledged = max(self.acknowledged, offset)
         self.heard_at_s = time.monotonic()
         if self.spool.has_rdb and self.spool.rdb_whole:

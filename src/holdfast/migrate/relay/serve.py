@@ -102,6 +102,12 @@ class TargetServer:
         for writer in self._peers.values():
             writer.close()
 
+    def drop_fed(self) -> None:
+        """Close the links that get a history's data; those that still wait for one stay."""
+        for peer, writer in self._peers.items():
+            if peer.fed:
+                writer.close()
+
     async def stop(self) -> None:
         """Listen no more and close every link."""
         if self._server is not None:
@@ -196,6 +202,7 @@ class TargetServer:
         if way is Way.REFUSE:
             await self._send(writer, b"-NOMASTERLINK Can't SYNC while not connected with my master\r\n")
             return
+        peer.fed = True
         if way is Way.CONTINUE:
             self.continued += 1
             named = f" {spool.replid}" if peer.psync2 else ""

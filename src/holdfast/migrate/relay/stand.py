@@ -87,7 +87,7 @@ async def stand(wanted: Stand, tell: Callable[[str], None]) -> None:
     server = TargetServer(
         Door(wanted.host, wanted.port, wanted.credentials, wanted.tls), relay, answers.answer
     )
-    relay.on_new_history = server.drop_all
+    relay.on_new_history = server.drop_fed
     port = await server.start()
     tell(f"listening on {wanted.host}:{port}, speaking {wanted.dialect.name}; source: {first.title}")
     telling = asyncio.create_task(_tell_always(relay, server, tell))

@@ -1,0 +1,287 @@
+"""Moving live data: full synchronisation and tail by relay beside native replication and SCAN + RESTORE, and the pause of cutovers.
+
+Targets: full sync 1.3 x the keys/s of the source engine's own same-version replication on small keys, 1.0 x on large ones, under
+1 s of own processor time for a million small keys; tail 95 % of the write rate with a native replica; pause p99 under 250 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from benchmarks.machine import this_machine
+from benchmarks.migrate_servers import LOOPBACK, Bare, bare, fill_large, fill_small, until_linked
+from benchmarks.results import Section, percentile, table
+from benchmarks.workshop import CommandFailed, Workshop, say, workshop
+from holdfast.codec.rdb.dialect import dialect_of_engine
+from holdfast.engine.build import EngineBuild
+from holdfast.engine.connection import Endpoint
+from holdfast.migrate.relay.commands import TargetCommands
+from holdfast.migrate.relay.relay import Relay, Settings
+from holdfast.migrate.relay.serve import Door, TargetServer
+from holdfast.migrate.relay.spool import Spool
+from holdfast.migrate.relay.translation import rewriting_for
+
+NAME = "migrate"
+SOURCE, TARGETS = "redis-8.0", ("valkey-8.1", "valkey-9.1")
+SMALL_KEYS, LARGE_KEYS, QUICK_SHARE = 1_000_000, 200_000, 50
+FASTER = "repl-diskless-load swapdb"
+CUTOVERS, QUICK_CUTOVERS = 100, 4
+TAIL_S, QUICK_TAIL_S = 10.0, 2.0
+TAIL_TARGET, PAUSE_TARGET_MS = 0.95, 250.0
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One full synchronisation."""
+
+    path: str
+    took_s: float
+    keys: int
+    bytes_through: int
+    own_cpu_s: float | None = None
+
+
+def run(at_hand: dict[str, EngineBuild], wanted: Sequence[str], *, quick: bool) -> Section:
+    """All figures of the relay."""
+    if SOURCE not in at_hand:
+        raise CommandFailed(f"{SOURCE} is not at hand")
+    targets = [name for name in TARGETS if name in at_hand and (not wanted or name in wanted)]
+    share = QUICK_SHARE if quick else 1
+    syncs: list[str] = []
+    for title, fill, keys, goal in (
+        ("A, small keys", fill_small, SMALL_KEYS // share, 1.3),
+        ("B, 1 to 4 KB", fill_large, LARGE_KEYS // share, 1.0),
+    ):
+        syncs += [
+            f"Full synchronisation, data set {title}, {keys:,} keys:",
+            "",
+            _syncs(at_hand, targets, fill, keys, goal),
+            "",
+        ]
+    tail = _tail(at_hand, targets[-1], QUICK_TAIL_S if quick else TAIL_S)
+    pauses = _cutovers(at_hand, targets[-1], QUICK_CUTOVERS if quick else CUTOVERS)
+    return Section(NAME, "Moving live data", "\n".join([f"{this_machine()}.", "", *syncs, tail, "", pauses]))
+
+
+def _syncs(
+    at_hand: dict[str, EngineBuild],
+    targets: list[str],
+    fill: Callable[[Bare, int], None],
+    keys: int,
+    goal: float,
+) -> str:
+    rows = []
+    with bare(at_hand[SOURCE]) as source:
+        fill(source, keys)
+        native = [_native(source, at_hand[SOURCE], keys), _native(source, at_hand[SOURCE], keys, FASTER)]
+        relayed = [
+            _relayed(
+                source, at_hand[name], f"relay {SOURCE} -> {name}{', ' + extra if extra else ''}", keys, extra
+            )
+            for name in targets
+            for extra in ("", FASTER)
+        ]
+        copied = [_scan_restore(source, at_hand[SOURCE], keys)]
+    base = native[0].keys / native[0].took_s
+    for each in (*native, *relayed, *copied):
+        rate = each.keys / each.took_s
+        cpu = f"{each.own_cpu_s:.2f}" if each.own_cpu_s is not None else ""
+        judged = f"{rate / base:.2f} x of {goal} x" if each in relayed else ""
+        megabytes = f"{each.bytes_through / each.took_s / 1e6:.1f}" if each.bytes_through else ""
+        rows.append([each.path, f"{each.took_s:.2f}", f"{rate:,.0f}", megabytes, cpu, judged])
+    return table(["path", "s", "keys/s", "MB/s", "own processor s", "target"], rows)
+
+
+def _native(source: Bare, build: EngineBuild, keys: int, *settings: str) -> Timed:
+    with bare(build, *settings) as target:
+        began = time.perf_counter()
+        target.client.execute_command("REPLICAOF", LOOPBACK, source.port)
+        until_linked(target, keys)
+        took_s = time.perf_counter() - began
+    title = f"native {SOURCE} -> {SOURCE}{', ' + settings[0] if settings else ''}"
+    say(f"{title}: {took_s:.2f} s")
+    return Timed(title, took_s, keys, 0)
+
+
+def _relayed(source: Bare, build: EngineBuild, title: str, keys: int, extra: str) -> Timed:
+    with bare(build, *([extra] if extra else [])) as target:
+        timed = asyncio.run(_relay_once(source, build, target, title, keys))
+    say(f"{title}: {timed.took_s:.2f} s, own processor {timed.own_cpu_s:.2f} s")
+    return timed
+
+
+def _relay_of(source: Bare, build: EngineBuild, target: Bare, folder: Path) -> tuple[Relay, TargetServer]:
+    names = frozenset(str(name).upper().encode() for name in target.client.execute_command("COMMAND"))
+    dialect = dialect_of_engine(build.name, build.version[0], build.version[1])
+
+    async def find() -> Endpoint:
+        return Endpoint(LOOPBACK, source.port)
+
+    settings = Settings(find, TargetCommands(names), lambda: rewriting_for(dialect, 16), accepts_losses=True)
+    relay = Relay(Spool(folder), settings)
+    server = TargetServer(Door(LOOPBACK, 0), relay)
+    relay.on_new_history = server.drop_fed
+    return relay, server
+
+
+async def _relay_once(source: Bare, build: EngineBuild, target: Bare, title: str, keys: int) -> Timed:
+    with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
+        relay, server = _relay_of(source, build, target, Path(folder) / "spool")
+        port = await server.start()
+        began, cpu_s = time.perf_counter(), time.process_time()
+        taking = asyncio.create_task(relay.run())
+        await asyncio.to_thread(target.client.execute_command, "REPLICAOF", LOOPBACK, port)
+        await asyncio.to_thread(until_linked, target, keys)
+        took_s = time.perf_counter() - began
+        timed = Timed(title, took_s, keys, relay.counts.rdb_bytes, time.process_time() - cpu_s)
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
+        await server.stop()
+        relay.spool.clear()
+    return timed
+
+
+def _scan_restore(source: Bare, build: EngineBuild, keys: int) -> Timed:
+    """The same-version peer: Valkey takes no payload of this source."""
+    with bare(build) as target:
+        began, moved = time.perf_counter(), 0
+        cursor = 0
+        while True:
+            cursor, found = source.client.scan(cursor, count=500)
+            reading = source.client.pipeline(transaction=False)
+            for key in found:
+                reading.dump(key)
+                reading.pttl(key)
+            told = reading.execute()
+            writing = target.client.pipeline(transaction=False)
+            for key, dump, ttl in zip(found, told[::2], told[1::2], strict=True):
+                writing.restore(key, max(0, ttl), dump, replace=True)
+            writing.execute()
+            moved += len(found)
+            if not cursor:
+                break
+        took_s = time.perf_counter() - began
+    say(f"SCAN + DUMP + RESTORE: {took_s:.2f} s")
+    return Timed(f"SCAN + DUMP + RESTORE, redis-py, {SOURCE} -> {SOURCE}", took_s, moved, 0)
+
+
+def _write_for(port: int, seconds: float, total: object) -> None:
+    client = redis.Redis(host=LOOPBACK, port=port)
+    end, done = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        pipe = client.pipeline(transaction=False)
+        for number in range(200):
+            pipe.set(f"w:{os.getpid()}:{number}", b"v" * 32)
+        pipe.execute()
+        done += 200
+    with total.get_lock():  # type: ignore[attr-defined]
+        total.value += done  # type: ignore[attr-defined]
+
+
+def _rate(port: int, seconds: float) -> float:
+    """Commands a second that two processes get acknowledged."""
+    context = multiprocessing.get_context("spawn")
+    total = context.Value("q", 0)
+    writers = [context.Process(target=_write_for, args=(port, seconds, total)) for _ in range(2)]
+    for each in writers:
+        each.start()
+    for each in writers:
+        each.join()
+    return float(total.value) / seconds
+
+
+def _tail(at_hand: dict[str, EngineBuild], name: str, seconds: float) -> str:
+    with bare(at_hand[SOURCE]) as source, bare(at_hand[SOURCE]) as replica:
+        replica.client.execute_command("REPLICAOF", LOOPBACK, source.port)
+        until_linked(replica, 0)
+        native = _rate(source.port, seconds)
+    with bare(at_hand[SOURCE]) as source, bare(at_hand[name]) as target:
+        relayed, drained_s, resyncs = asyncio.run(_tail_relayed(source, at_hand[name], target, seconds))
+    say(f"tail: {relayed:,.0f}/s by relay, {native:,.0f}/s with a native replica")
+    return (
+        f"Tail, {SOURCE} -> {name}: two writers get {relayed:,.0f} SETs/s acknowledged while the relay follows, {native:,.0f} with a native "
+        f"replica ({relayed / native:.2f} x of {TAIL_TARGET} x); equal offsets {drained_s * 1000:.0f} ms after the last write; "
+        f"{resyncs} further full synchronisations."
+    )
+
+
+async def _tail_relayed(
+    source: Bare, build: EngineBuild, target: Bare, seconds: float
+) -> tuple[float, float, int]:
+    with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
+        relay, server = _relay_of(source, build, target, Path(folder) / "spool")
+        port = await server.start()
+        taking = asyncio.create_task(relay.run())
+        await asyncio.to_thread(target.client.execute_command, "REPLICAOF", LOOPBACK, port)
+        await asyncio.to_thread(until_linked, target, 0)
+        rate = await asyncio.to_thread(_rate, source.port, seconds)
+        ended = time.perf_counter()
+        while await asyncio.to_thread(_apart, source, target):
+            await asyncio.sleep(0.002)
+        drained_s = time.perf_counter() - ended
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
+        await server.stop()
+        return rate, drained_s, relay.counts.full_syncs - 1
+
+
+def _apart(source: Bare, target: Bare) -> bool:
+    ours = source.client.info("replication")["master_repl_offset"]
+    return bool(target.client.info("replication")["slave_repl_offset"] < ours)
+
+
+def _cutovers(at_hand: dict[str, EngineBuild], name: str, times: int) -> str:
+    context = multiprocessing.get_context("spawn")
+    pauses: list[float] = []
+    with workshop() as shop, bare(at_hand[SOURCE]) as source, bare(at_hand[name]) as target:
+        ends = ("--from", f"redis://{LOOPBACK}:{source.port}", "--to", f"redis://{LOOPBACK}:{target.port}")
+        shop.holdfast("migrate", "start", "bench", *ends)
+        writing = context.Process(target=_write_wherever, args=((source.port, target.port),), daemon=True)
+        writing.start()
+        try:
+            for number in range(times):
+                verb = "cutover" if number % 2 == 0 else "rollback"
+                told = shop.holdfast("migrate", verb, "bench", "--json").facts
+                pauses.append(float(told["switches"][-1]["write_pause_ms"]))
+        finally:
+            writing.terminate()
+            writing.join()
+            _end(shop, times)
+    say(f"write pause: median {percentile(pauses, 50):.1f} ms, p99 {percentile(pauses, 99):.1f} ms")
+    return (
+        f"Write pause of {times} switches there and back under load, {SOURCE} and {name}: median {percentile(pauses, 50):.1f} ms, "
+        f"p99 {percentile(pauses, 99):.1f} ms (target {PAUSE_TARGET_MS:.0f} ms), longest {max(pauses):.1f} ms."
+    )
+
+
+def _end(shop: Workshop, times: int) -> None:
+    """Stop the migration, whichever end is the primary."""
+    for words in (("finish", "bench", "--yes"), ("stop", "bench", "--yes")):
+        try:
+            shop.holdfast("migrate", *words)
+            return
+        except CommandFailed:
+            continue
+
+
+def _write_wherever(ports: tuple[int, ...]) -> None:
+    """One writer that goes to the other server when it is refused."""
+    at = 0
+    clients = [redis.Redis(host=LOOPBACK, port=port, socket_timeout=10) for port in ports]
+    number = 0
+    while True:
+        try:
+            clients[at].set(f"k:{number % 1000}", b"v" * 32)
+            number += 1
+        except redis.exceptions.RedisError:
+            at = 1 - at
+            time.sleep(0.001)
