@@ -17,7 +17,8 @@ from holdfast.engine.catalog import survey
 from holdfast.errors import HoldfastError
 from holdfast.host import firewall
 from holdfast.supervisor import protocol
-from holdfast.supervisor.keeper import Keeper, NameNotAllowed, NoSuchNode
+from holdfast.supervisor.keeper import Keeper
+from holdfast.supervisor.refusals import NameNotAllowed, NoSuchNode
 
 Answer = Callable[[Request], Awaitable[Any]]
 Handler = Callable[[Request], Awaitable[Response]]
