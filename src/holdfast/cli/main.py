@@ -24,6 +24,7 @@ COMMAND_MODULES = (
     "holdfast.cli.migrate",
     "holdfast.cli.maintenance",
     "holdfast.cli.repair",
+    "holdfast.cli.compare",
     "holdfast.cli.supervisor",
     "holdfast.cli.service",
     "holdfast.cli.doctor",

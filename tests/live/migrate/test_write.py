@@ -276,3 +276,24 @@ async def test_a_checkpoint_that_is_flushed_or_evicted_is_noticed(tmp_path: Path
             assert (kinds(report), report.keys) == ({}, 2)
             assert ways.ways[0].writer.written.loads == 2
             assert any("full synchronisation" in each for each in ways.told)
+
+
+@pytest.mark.parametrize("engine", ["valkey-8.1", "redis-7.0"])
+async def test_keys_that_were_about_to_expire_and_were_kept_are_kept(tmp_path: Path, engine: str) -> None:
+    """The target takes them after their time: with import-mode it keeps them, without it their time is put off."""
+    async with plain(need(engine)) as (source,), plain_cluster(need(engine), 3) as target:
+        await fill(source, [("SET", f"k{number}", number, "PX", 1500) for number in range(300)])
+        await fill(source, [("SET", f"go{number}", number, "PX", 1500) for number in range(50)])
+        await fill(source, [("SET", f"late{number}", number, "PX", 100_000) for number in range(50)])
+        async with writing([source.endpoint], target.endpoints, tmp_path) as ways:
+            relay = ways.ways[0].relay
+            while not relay.spool.rdb_whole:
+                await asyncio.sleep(0.005)
+            await fill(source, [("PERSIST", f"k{number}") for number in range(300)])
+            await ways.stop()
+            await asyncio.sleep(1.6)
+            await ways.start()
+            await ways.caught_up()
+            await asyncio.sleep(0.5)
+            report = await compared([source.endpoint], target.endpoints)
+            assert (kinds(report), report.keys) == ({}, 350)

@@ -13,6 +13,7 @@ from holdfast.codec.crc import key_slot
 from holdfast.codec.stream import read_command, walk_to, write_command
 from holdfast.migrate.write.databases import Databases
 from holdfast.migrate.write.errors import SlotMovedAtSource
+from holdfast.migrate.write.expiry import MAY_HAVE_TIME, held_in_stream
 from holdfast.migrate.write.keys import CONDITIONAL, REPEATABLE, has_one_key, is_repeatable, key_places
 from holdfast.migrate.write.route import Brought, InParts, Part, Refused, route
 from holdfast.migrate.write.units import Unit
@@ -64,13 +65,17 @@ class Batcher:
     """The source shard's slots; None outside a cluster."""
     source: str = ""
     most_commands: int = 8_000
+    holds_ttl: bool = False
+    """Whether times that are near are put off, for a target that would expire keys by itself."""
     _kinds: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
 
-    def make(self, buf: bytes, offset: int, database: int, applied: Mapping[int, int]) -> Batch:
+    def make(
+        self, buf: bytes, offset: int, database: int, applied: Mapping[int, int], now_ms: int = 0
+    ) -> Batch:
         """Units of the whole commands in `buf`.
 
         Args: `offset`, of its first byte; `database`, selected there; `applied`, how far each cell has come already,
-            where that is further.
+            where that is further; `now_ms`, Unix time, for TTLs that are put off.
         Raises: StreamCorrupt, SlotMovedAtSource, DatabaseNotMapped.
         """
         whole, _ = walk_to(buf, 0, len(buf), _NONE)
@@ -121,6 +126,8 @@ class Batcher:
             raw = buf[at:after]
             if not cluster and name == b"MOVE":
                 raw = write_command(self.databases.rewritten(name, words))
+            if self.holds_ttl and name in MAY_HAVE_TIME and (held := held_in_stream(name, words, now_ms)):
+                raw = write_command(held)
             unit.commands.append(raw)
             if kind == _SINGLE_ONCE or (kind == _SINGLE_ASK and not is_repeatable(name, words)):
                 unit.marked = True

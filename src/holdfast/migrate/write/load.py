@@ -12,6 +12,7 @@ from holdfast.codec.rdb.events import Aux, Function, Header, Key, ValueChunk, Va
 from holdfast.codec.rdb.parser import Parser
 from holdfast.engine.pipeline import pack, refusal
 from holdfast.migrate.write.databases import Databases
+from holdfast.migrate.write.expiry import HELD_AT_MOST, held_in_load
 from holdfast.migrate.write.long_values import LongValue
 from holdfast.migrate.write.target import Target
 from holdfast.migrate.write.units import Mark, Unit
@@ -47,6 +48,8 @@ class Loaded:
     database: int = 0
     """Selected where the stream begins."""
     lost: dict[str, int] = field(default_factory=dict)
+    held: list[tuple[int, bytes, int, int]] = field(default_factory=list)
+    """Keys whose end was put off: database of the source, key, true time, time they were given."""
 
 
 @dataclass
@@ -58,6 +61,8 @@ class Loader:
     owned: frozenset[int] | None
     grown: Callable[[], object]
     """Awaited when the snapshot has not come further yet."""
+    now_ms: int = 0
+    """Unix time, where near TTLs have to be put off; 0 where the target expires nothing by itself."""
     done: Loaded = field(default_factory=Loaded)
     _units: dict[int, Unit] = field(default_factory=dict)
     _bytes: int = 0
@@ -143,7 +148,7 @@ class Loader:
         assert value is not None
         body = b"%c%b%b" % (event.type, value, self._footer)
         payload = body + crc64(body).to_bytes(8, "little")
-        ends = b"%d" % (event.expire_ms or 0)
+        ends = b"%d" % self._ends_ms(event)
         more: tuple[bytes, ...] = ()
         if event.freq is not None:
             more = (b"FREQ", b"%d" % event.freq)
@@ -158,6 +163,16 @@ class Loader:
         self._unit(self._cell(key), event.db).commands.append(command)
         self._bytes += len(command)
         self._keys += 1
+
+    def _ends_ms(self, event: Key) -> int:
+        """The time to restore the key with; 0 for none."""
+        ends_ms = event.expire_ms or 0
+        if not self.now_ms or not ends_ms:
+            return ends_ms
+        held_ms = held_in_load(ends_ms, self.now_ms)
+        if held_ms != ends_ms and len(self.done.held) < HELD_AT_MOST:
+            self.done.held.append((event.db, event.key, ends_ms, held_ms))
+        return held_ms
 
     async def _send(self) -> None:
         """What is gathered goes out, while earlier batches are still on their way."""

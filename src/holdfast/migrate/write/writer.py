@@ -25,6 +25,7 @@ from holdfast.migrate.write.checkpoint import Marks, Place
 from holdfast.migrate.write.clean import remove_keys
 from holdfast.migrate.write.databases import Databases
 from holdfast.migrate.write.errors import CheckpointLost, TargetStuck
+from holdfast.migrate.write.importing import enter
 from holdfast.migrate.write.load import Loaded, Loader, Snapshot, SnapshotGone
 from holdfast.migrate.write.marks import Checkpoints
 from holdfast.migrate.write.target import Target, TargetBroke
@@ -34,6 +35,7 @@ READ_BYTES = 1 << 20
 LARGEST_READ_BYTES = 1 << 30
 RAISE_EVERY_S = 5.0
 RAISE_IDLE_S = 0.3
+HELD_WITHIN_MS = 10_000
 """A stream at rest is acknowledged this soon."""
 COMMANDS_IN_CLUSTER = 8_000
 COMMANDS_IN_ONE = 1_000
@@ -174,12 +176,16 @@ class Writer:
 
     async def _connect(self) -> None:
         self.phase = Phase.CONNECTING
+        self.target.importing = False
         await self.target.reconnect()
+        holds_ttl = not await enter(self.target)
         target, settings = self.target, self.settings
         count = target.keyspace.databases if target.keyspace and not target.cluster else 1
         databases = Databases(count, settings.databases, settings.marks.source)
         most = COMMANDS_IN_CLUSTER if target.cluster else COMMANDS_IN_ONE
-        self._batcher = Batcher(databases, target.cluster, settings.owned, settings.marks.source, most)
+        self._batcher = Batcher(
+            databases, target.cluster, settings.owned, settings.marks.source, most, holds_ttl
+        )
         cells = sorted(settings.owned) if target.cluster and settings.owned is not None else target.cells
         self._marks = Checkpoints(target, settings.marks, tuple(cells))
         self._alone = AloneRunner(target, databases, self._marks, settings.owned, settings.sole)
@@ -244,6 +250,7 @@ class Writer:
         self.phase = Phase.LOADING
         self.written.loads += 1
         loader = Loader(self.target, self._batcher.databases, self.settings.owned, self.history.grown)
+        loader.now_ms = _now_ms() if self._batcher.holds_ttl else 0
         self.loaded = loader.done
         await loader.load(spool, still)
         place = Place(replid, base, self.loaded.database)
@@ -285,7 +292,7 @@ class Writer:
                         raise SnapshotGone
                     self._replid = spool.replid
                 data = _read(spool, at, length)
-                batch = self._batcher.make(data, at, database, self._applied) if data else None
+                batch = self._batcher.make(data, at, database, self._applied, _now_ms()) if data else None
                 if batch is None or (batch.end == at and batch.alone is None):
                     await _done(writing)
                     writing = None
@@ -341,6 +348,8 @@ class Writer:
     async def _raise_when_due(self, *, idle: bool) -> bool:
         """Raise the checkpoints and acknowledge, when it is time; whether anything was done."""
         waited_s = time.monotonic() - self._raised_at_s
+        if idle and self.loaded.held:
+            await self._let_go_of_ttls()
         if self.position == self._raised or waited_s < (RAISE_IDLE_S if idle else RAISE_EVERY_S):
             return False
         await self._raise()
@@ -355,6 +364,31 @@ class Writer:
         if await self.target.replicated():
             self._acknowledged()
 
+    async def _let_go_of_ttls(self) -> None:
+        """The stream has been caught up with: keys that still have the time they were put off to get their own.
+
+        One that the stream has since given another, or none, keeps that. The target's clock is taken for ours, within seconds.
+        """
+        held, self.loaded.held = self.loaded.held, []
+        databases = self._batcher.databases
+        for database in {each[0] for each in held} if not self.target.cluster else (0,):
+            chosen = [each for each in held if each[0] == database]
+            cells = [self.target.cell_of(key) for _, key, _, _ in chosen]
+            if not self.target.cluster:
+                await self.target.ask_cell(0, "SELECT", databases.of(database))
+            asked = [(cell, pack("PTTL", key)) for cell, (_, key, _, _) in zip(cells, chosen, strict=True)]
+            left = await self.target.ask_each(asked)
+            now_ms = _now_ms()
+            await self.target.ask_each(
+                [
+                    (cell, pack("PEXPIREAT", key, ends_ms))
+                    for cell, (_, key, ends_ms, held_ms), ttl in zip(cells, chosen, left, strict=True)
+                    if isinstance(ttl, int) and ttl >= 0 and abs(now_ms + ttl - held_ms) < HELD_WITHIN_MS
+                ]
+            )
+            if not self.target.cluster:
+                await self.target.ask_cell(0, "SELECT", 0)
+
     def _refused(self, command: bytes, words: str) -> None:
         if 0 <= self.position < self._repeats_until:
             return
@@ -363,6 +397,10 @@ class Writer:
 
 
 _HOME = pack("SELECT", 0)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 async def _done(writing: Awaitable[None] | None) -> None:
