@@ -73,7 +73,7 @@ def compare(
     from holdfast.cli.migrate_views import comparison_text, watching
     from holdfast.compare.judge import Tolerance
     from holdfast.compare.pace import PaceLimits
-    from holdfast.compare.report import Report
+    from holdfast.compare.report import Report, StateUnreadable
     from holdfast.compare.run import Comparison, Options
     from holdfast.compare.settle import Patience
     from holdfast.compare.side import Side
@@ -87,7 +87,12 @@ def compare(
         databases=_pairs(database),
         ignore=tuple(prefix.encode() for prefix in ignore or ()),
     )
-    before = Report.resumed(js.loads(state.read_text())) if state is not None and state.exists() else Report()
+    before = Report()
+    if state is not None and state.exists():
+        try:
+            before = Report.resumed(js.loads(state.read_text()))
+        except ValueError as broken:
+            raise StateUnreadable(f"{state}: {broken}") from broken
 
     async def work() -> Report:
         one = await Side.open(await _endpoints(End.SOURCE, first, a_auth_file, a_ca))

@@ -14,6 +14,7 @@ from holdfast.compare.report import Report
 from holdfast.compare.settle import Glance
 from holdfast.compare.side import Side, Unread
 
+BURST = 40
 _NOT_READ = Difference(Kind.VALUE, "one side could not be read just then")
 
 
@@ -80,6 +81,26 @@ class Checker:
             return Glance(_NOT_READ, blake2b(words, digest_size=12).digest(), b"unread")
         apart = await self._difference(database, key, one, other)
         return Glance(apart, self._digest(self.first, one, apart), self._digest(self.second, other, apart))
+
+    async def follows(self, database: int, key: bytes) -> bool:
+        """Whether the second side of a key that never rests goes through values that the first just had.
+
+        Both are read in turn some times; two values in common are proof, one is not: a side that stands still could have it.
+        """
+        had: set[bytes] = set()
+        common: set[bytes] = set()
+        for _ in range(BURST):
+            (one,) = await self.first.look(database, [key])
+            (other,) = await self.second.look(self.databases[database], [key])
+            if not isinstance(one, Look) or not isinstance(other, Look):
+                return False
+            had.add(self._digest(self.first, one, None))
+            value = self._digest(self.second, other, None)
+            if value in had:
+                common.add(value)
+            if len(common) > 1:
+                return True
+        return False
 
     async def _difference(self, database: int, key: bytes, one: Look, other: Look) -> Difference | None:
         verdict, apart = judge(one, other, self.tolerance)

@@ -100,6 +100,11 @@ def weigh(seen: Suspect, glance: Glance, now_s: float, patience: Patience) -> tu
     return Fate.WAIT, after
 
 
+def restless(seen: Suspect) -> bool:
+    """Whether the key has changed on the first side at nearly every look."""
+    return len(seen.history) >= min(seen.looks, HISTORY) - 1 > 0
+
+
 def _left_behind(seen: Suspect, now_s: float, patience: Patience) -> bool:
     """Whether the first side goes on while the second stands still at a value that the first has long left."""
     stood_s = now_s - seen.second_still_since_s
