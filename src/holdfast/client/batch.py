@@ -144,13 +144,14 @@ def _bundled(
         sends.append(_send(bundle, _ttl_parts(family, asked), until, readonly=readonly))
     results = yield SendEach(sends)
     for bundle, send, result in zip(bundles, sends, results, strict=True):
-        tokens.update(bundle.tokens)
         answers = _replies(shared, bundle, result, send.replies)
         ttls = iter(answers[len(bundle.parts) :])
         for part, answer in zip(bundle.parts, answers, strict=False):
             own_ttls = [next(ttls, -1) for _ in part.keys] if family.in_l1 else []
             if answer is not _NONE_CAME and first_error(answer) is None:
                 _spread(part, [answer, *own_ttls], replies)
+                # Only of the node that answered: what is read elsewhere afterwards has no proof.
+                tokens.update((key, bundle.tokens.get(key)) for key in part.keys)
 
 
 def _replies(shared: Shared, bundle: _Bundle, result: Any, wanted: int) -> list[Any]:

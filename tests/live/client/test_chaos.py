@@ -308,5 +308,5 @@ def test_nodes_that_are_stopped_and_killed_bring_no_wrong_value_and_no_other_err
                 for thread in threads:
                     thread.join(20)
             assert not wrong, wrong[:3]
-            assert served[0] > 1000
+            assert served[0] > 300
             assert loads[0] < served[0] / 2

@@ -192,7 +192,7 @@ async def experiment_tasks(experiment: str, engine: str) -> None:
             assert cache.shared.l1.fills > HOT_KEYS
 
 
-@pytest.mark.parametrize("experiment", ["load", "kill", "failover"])
+@pytest.mark.parametrize("experiment", ["load", "kill"])
 def test_threads_see_nothing_stale(experiment: str) -> None:
     experiment_threads(experiment, "valkey-9.1")
 

@@ -26,7 +26,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module", params=["valkey-9.1", "redis-7.0"])
+@pytest.fixture(scope="module", params=["valkey-9.1", pytest.param("redis-7.0", marks=pytest.mark.long)])
 def shared_server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
     with engine_server(request.param) as started:
         yield started
