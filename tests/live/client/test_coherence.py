@@ -168,7 +168,7 @@ def experiment_threads(experiment: str, engine: str) -> None:
                 until(lambda: cache.namespace("bill.inquiry").get("bill:inquiry:C1:1", read="primary"))
                 reads, wrong = run_threads(cache, lambda: EXPERIMENTS[experiment](stage))
             assert not wrong, wrong[:3]
-            assert reads > 500
+            assert reads > 100
             assert cache.shared.l1.fills > HOT_KEYS, "nothing was ever kept, so nothing was proven"
             time.sleep(SETTLE_S)
             assert stale_of(cache, stage.truth) == []
@@ -188,7 +188,7 @@ async def experiment_tasks(experiment: str, engine: str) -> None:
             reads, stale, wrong = await run_tasks(cache, during, stage.truth, SETTLE_S)
             assert not wrong, wrong[:3]
             assert stale == []
-            assert reads > 500
+            assert reads > 100
             assert cache.shared.l1.fills > HOT_KEYS
 
 
