@@ -8,7 +8,7 @@ LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
 SOURCES := setup.py pyproject.toml $(wildcard src/holdfast/codec/*.py src/holdfast/codec/*.pxd src/holdfast/codec/*/*.py src/holdfast/codec/*/*.pxd)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: up intro down install engines dev test test-long check peers bench lock docs clean help
+.PHONY: up intro down install engines dev test test-long check peers fuzz bench lock docs clean help
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -68,6 +68,11 @@ $(VENV)/.peers-installed: $(VENV)/.dev-installed requirements/bench.txt
 	@touch $@
 
 peers: $(VENV)/.peers-installed
+
+FUZZ_S ?= 60
+fuzz: dev peers ## Fuzz the RDB codec for FUZZ_S seconds (60) as it is written, where coverage guides it, then as compiled.
+	@$(BIN)/python -m tests.fuzz.rdb --written $(FUZZ_S)
+	@$(BIN)/python -m tests.fuzz.rdb $(FUZZ_S)
 
 bench: dev peers ## Measure; results in benchmarks/RESULTS.md.
 	@$(BIN)/python -m benchmarks

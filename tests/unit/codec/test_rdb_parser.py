@@ -186,6 +186,7 @@ def test_a_wrong_checksum_is_told_from_none() -> None:
         (b"\x06\x01k", UnknownRdbType, 9),  # the modules of release candidates
         (b"\x1d\x01k", UnknownRdbType, 9),
         (b"\xf6", UnknownRdbType, 9),
+        (b"\xf3\x00\x00\x01k\x01v", UnknownRdbType, 9),  # a note on a key, before there were any
         (b"\x00\x01k\x82", CorruptRdb, 12),
         (b"\x00\x01k\xc4", CorruptRdb, 12),
         (b"\x02\x01k\xc0\x01", CorruptRdb, 12),  # an integer where a number of elements stands

@@ -11,7 +11,7 @@ from holdfast.codec.crc import crc64
 from holdfast.codec.rdb import types
 from holdfast.codec.rdb.dialect import DIALECTS, dialect_of_header
 from holdfast.codec.rdb.errors import RdbError, TooLong, TruncatedRdb, WrongChecksum
-from holdfast.codec.rdb.events import Aux, Key, ModuleAux, SelectDb, SlotInfo
+from holdfast.codec.rdb.events import Aux, Function, Key, ModuleAux, SelectDb, SlotInfo
 from holdfast.codec.rdb.losses import Reason
 from holdfast.codec.rdb.parser import events_of
 from holdfast.codec.rdb.rewrite import Rewriter, Target, rewrite
@@ -197,6 +197,18 @@ def test_slot_counts_and_notes_of_modules_go_only_where_they_are_known() -> None
             assert any(isinstance(event, SlotInfo) for event in events) == slots
             assert any(isinstance(event, Aux) for event in events)
             assert (Reason.KEY_META in rewriter.losses.by_reason) == (not noted)
+
+
+def test_a_function_in_a_file_that_says_it_is_older_is_carried_or_counted() -> None:
+    writer = Writer(DIALECTS["redis-6.2"])
+    writer.function(b"#!lua name=f\nredis.call('PING')")
+    writer.end()
+    data = writer.take()
+    for to in ("valkey-8.1", "redis-6.2"):
+        written, losses = rewrite(data, target(to))
+        carried = [event.source for event in events_of(written) if isinstance(event, Function)]
+        assert len(carried) + len(losses.by_reason) == 1
+        assert bool(carried) == (to == "valkey-8.1")
 
 
 def test_ownerless_entries_join_the_owner_that_an_earlier_translation_made() -> None:

@@ -57,8 +57,10 @@ def listpack_ttl(task: Task, number: int, has_ttl: bool) -> Steps:
     """
     cursor = task.cursor
     if number == types.HASH_LISTPACK_TTL:
-        yield from task.read(cursor.signed)
-    packed = yield from task.read(cursor.string)
+        while task.tried(cursor.signed) is None:
+            yield
+    while (packed := task.tried(cursor.string)) is None:
+        yield
     fields = listpack_fields(packed, cursor)
     # The fields without a TTL are the last ones.
     if has_ttl and fields and fields[0][2] != NEVER_MS:

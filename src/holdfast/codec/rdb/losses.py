@@ -92,7 +92,9 @@ class LossReport:
 
     def count(self, reason: Reason, db: int, key: bytes | None, parts: int = 1) -> None:
         """One more key; `key` is None for what is no key."""
-        loss = self.by_reason.setdefault(reason, Loss(reason))
+        loss = self.by_reason.get(reason)
+        if loss is None:
+            loss = self.by_reason[reason] = Loss(reason)
         loss.keys += 1
         loss.parts += parts
         if key is not None and len(loss.samples) < SAMPLES:

@@ -262,9 +262,9 @@ class Rewriter:
             stops.SLOT_INFO: Part.SLOT_INFO,
             stops.SLOT_IMPORT: Part.SLOT_IMPORT,
         }[stop]
-        rule = self._parts.get(part)
-        if rule is None or rule.fate is Fate.CARRY:
-            return rule is not None
+        rule = self._parts[part]
+        if rule.fate is Fate.CARRY:
+            return True
         for reason in rule.reasons:
             self.losses.count(reason, self.scan.db, self._label(stop))
         return False

@@ -39,6 +39,7 @@ cdef class Scanner(Walker):
     cdef int _state
     cdef int _version
     cdef bint _valkey
+    cdef bint _has_meta
     cdef list _waiting
     cdef Py_ssize_t _waiting_bytes
     cdef int[256] _entry

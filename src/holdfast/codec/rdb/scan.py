@@ -56,6 +56,7 @@ class Scanner(Walker):
         self._state = _IN_HEADER
         self._version = 0
         self._valkey = False
+        self._has_meta = False
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._entry = [_UNKNOWN] * 256
@@ -137,6 +138,7 @@ class Scanner(Walker):
         self.at = _HEADER_BYTES
         self._version = dialect.version
         self._valkey = dialect.has_valkey_numbers
+        self._has_meta = dialect.has_key_meta
         self._state = _IN_RECORD
         return stops.HEADER
 
@@ -175,7 +177,7 @@ class Scanner(Walker):
                 if not self._length():
                     return self._short(self.need)
                 self.idle_s = self._number & 0x7FFFFFFFFFFFFFFF
-            elif number == 243 and not self._valkey:
+            elif number == 243 and self._has_meta:
                 if not self._meta():
                     return _NEED
             else:
@@ -248,7 +250,7 @@ class Scanner(Walker):
         if number == types.MODULE_AUX:
             self.type = types.MODULE_AUX
             return self._begin_value(_ENTRIES[shapes.MODULE_AUX_ENTRY], stops.MODULE_AUX)
-        if number == types.SLOT_IMPORT:
+        if number == types.SLOT_IMPORT and self._valkey:
             return self._slot_import()
         raise UnknownRdbType(self.base + self.at - 1, number, str(self.dialect))
 

@@ -16,6 +16,9 @@ from holdfast.codec.rdb.scan import Scanner
 _WRITER_FIELDS = {b"redis-ver": "redis", b"valkey-ver": "valkey"}
 _FIELD_TTL_TYPES = frozenset({*range(types.HASH_TTL_RC, types.HASH_LISTPACK_TTL + 1)})
 _ID_BYTES = 9
+_KEY = stops.KEY
+_VALUE_END = stops.VALUE_END
+_NEED = stops.NEED
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,22 +77,28 @@ def summarize(pieces: Iterable[bytes], total: int = -1, biggest: int = 10) -> Su
     heap: list[BigKey] = []
     key = b""
     kind = ""
+    place = (0, "")
+    least = -1
     for piece in pieces:
         scan.feed(piece)
-        while (stop := scan.step()) != stops.NEED:
-            if stop == stops.KEY:
+        while (stop := scan.step()) != _NEED:
+            if stop == _KEY:
                 key = scan.key_name() or b""
                 kind = types.KIND_OF[scan.type]
-                _count_key(summary, scan, kind)
-            elif stop == stops.VALUE_END:
+                place = (scan.db, kind)
+                _count_key(summary, scan, place)
+            elif stop == _VALUE_END:
                 if not kind:
                     continue
                 size = scan.base + scan.at - scan.value_offset
-                summary.value_bytes[scan.db, kind] += size
+                summary.value_bytes[place] += size
+                if size <= least:
+                    continue
                 if len(heap) < biggest:
                     heapq.heappush(heap, BigKey(size, scan.db, key, kind))
-                elif heap and size > heap[0].value_bytes:
+                elif heap:
                     heapq.heapreplace(heap, BigKey(size, scan.db, key, kind))
+                    least = heap[0].value_bytes
             elif stop == stops.END:
                 break
             else:
@@ -105,8 +114,8 @@ def summarize(pieces: Iterable[bytes], total: int = -1, biggest: int = 10) -> Su
     return summary
 
 
-def _count_key(summary: Summary, scan: Scanner, kind: str) -> None:
-    summary.keys[scan.db, kind] += 1
+def _count_key(summary: Summary, scan: Scanner, place: tuple[int, str]) -> None:
+    summary.keys[place] += 1
     if scan.expire_ms != -1:
         summary.expiring[scan.db] += 1
     if scan.type in _FIELD_TTL_TYPES:

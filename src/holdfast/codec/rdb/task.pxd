@@ -23,3 +23,6 @@ cdef class Task:
     @cython.locals(cursor=Cursor, left=Py_ssize_t, rest=bytes)
     cpdef bint feed(self, bytes data, bint is_last) except *
     cpdef bytes take_rest(self)
+    @cython.locals(cursor=Cursor, start=Py_ssize_t)
+    cpdef tried(self, reader)
+    cdef _check_bound(self)

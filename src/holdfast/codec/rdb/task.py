@@ -96,6 +96,19 @@ class Task:
         """What has come and has not been read."""
         return self.cursor.raw(self.cursor.left()) + b"".join(self._waiting)
 
+    def tried(self, reader: Callable[[], Read]) -> Read | None:
+        """What `reader` reads, or None, with nothing read, when it is not whole: where very many values pass, a conversion
+        asks again after a `yield`, as `read` does for it elsewhere. Raises: as `read`.
+        """
+        cursor = self.cursor
+        start = cursor.at
+        try:
+            return reader()
+        except TruncatedRdb:
+            cursor.at = start
+            self._check_bound()
+            return None
+
     def read(self, reader: Callable[[], Read]) -> Generator[None, None, Read]:
         """What `reader` reads, which must be whole: it begins again until it is.
 
@@ -108,15 +121,18 @@ class Task:
                 return reader()
             except TruncatedRdb:
                 cursor.at = start
-                held = cursor.left()
-                if held > self.bounds.held_bytes:
-                    if not self._is_open:
-                        raise self.give_up(Reason.TOO_BIG) from None
-                    what = "a part that must be rewritten whole"
-                    raise TooLong(
-                        cursor.base + start, self.head.key, what, held, self.bounds.held_bytes
-                    ) from None
+                self._check_bound()
             yield
+
+    def _check_bound(self) -> None:
+        """Whether more may be held for a part that is not whole."""
+        held = self.cursor.left()
+        if held <= self.bounds.held_bytes:
+            return
+        if not self._is_open:
+            raise self.give_up(Reason.TOO_BIG)
+        what = "a part that must be rewritten whole"
+        raise TooLong(self.cursor.base + self.cursor.at, self.head.key, what, held, self.bounds.held_bytes)
 
     def copy(self, reader: Callable[[], object]) -> Steps:
         """Carry on the bytes of what `reader` reads."""

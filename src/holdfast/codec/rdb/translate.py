@@ -103,7 +103,7 @@ def translate_parts(source: Dialect, target: Dialect) -> dict[Part, Rule]:
     """The same for what is no key. Lost without a reason: a hint, of which nobody misses anything."""
     carried = Rule(Fate.CARRY, ())
     has_numbers = source.has_valkey_numbers == target.has_valkey_numbers
-    fates = {
+    return {
         Part.FUNCTION: carried if target.has_functions else Rule(Fate.LOSE, (), (Reason.FUNCTION,)),
         Part.MODULE_DATA: Rule(Fate.LOSE, (), (Reason.MODULE_DATA,)),
         Part.SLOT_INFO: carried if target.has_slot_info else Rule(Fate.LOSE, ()),
@@ -114,11 +114,3 @@ def translate_parts(source: Dialect, target: Dialect) -> dict[Part, Rule]:
         if target.has_valkey_numbers and has_numbers
         else Rule(Fate.LOSE, (), (Reason.SLOT_IMPORT,)),
     }
-    held = {
-        Part.FUNCTION: source.has_functions,
-        Part.MODULE_DATA: source.version >= 9,
-        Part.SLOT_INFO: source.has_slot_info,
-        Part.KEY_META: source.has_key_meta,
-        Part.SLOT_IMPORT: source.has_valkey_numbers,
-    }
-    return {part: rule for part, rule in fates.items() if held[part]}
