@@ -114,19 +114,22 @@ class End:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any], secrets: Mapping[str, str]) -> Self:
-        """Take back what `to_json` and `secrets` gave. Raises: KeyError, TypeError, ValueError."""
+        """Take back what `to_json` and `secrets` gave; a migration that is over has no passwords any more.
+
+        Raises: KeyError, TypeError, ValueError.
+        """
         user, watcher = facts["user"], facts["sentinel_user"]
         tls = facts["tls"]
         return cls(
             label=str(facts["label"]),
             layout=Layout(facts["layout"]),
             servers=_addresses(facts["servers"]),
-            credentials=None if user is None else Credentials(str(user), secrets["password"]),
+            credentials=None if user is None else Credentials(str(user), secrets.get("password", "")),
             tls=None if tls is None else TlsTrust(tls["ca"], tls["cert"], tls["key"]),
             sentinels=_addresses(facts["sentinels"]),
             sentinel_credentials=None
             if watcher is None
-            else Credentials(str(watcher), secrets["sentinel_password"]),
+            else Credentials(str(watcher), secrets.get("sentinel_password", "")),
             watched_name=str(facts["watched_name"]),
             cache=str(facts["cache"]),
         )

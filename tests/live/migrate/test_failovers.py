@@ -7,7 +7,7 @@ import time
 import pytest
 from tests.live.conftest import need, until
 from tests.live.migrate.applications import Applications
-from tests.live.migrate.journey import benched, in_step, status
+from tests.live.migrate.journey import benched, folder, in_step, status
 from tests.live.migrate.plain import LOOPBACK, Plain, plain
 
 
@@ -81,6 +81,7 @@ def test_a_target_that_is_restarted_follows_again_and_one_that_others_promoted_i
         target.start()
         in_step(bench)
         until(lambda: target.client.get("a") == b"1", 20)
+        until(lambda: folder(bench).read("journal")["pointed"] == target.client.info("server")["run_id"], 20)
         target.client.execute_command("REPLICAOF", "NO", "ONE")
         target.client.set("theirs", "1")
         until(lambda: status(bench)["stage"] == "failed", 20)

@@ -1,0 +1,104 @@
+"""Every pair of engines at hand, by relay: there, verified, cut over, and back; with passwords and TLS; to and from caches of ours."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from tests.live.conftest import AT_HAND, Bench, need, until
+from tests.live.engine.servers import make_tls
+from tests.live.migrate.applications import Applications
+from tests.live.migrate.journey import benched, in_step, status
+from tests.live.migrate.plain import Plain, plain
+from tests.live.migrate.test_journey import fill
+
+PAIRS = [pair for pair in itertools.product(sorted(AT_HAND), repeat=2) if pair[0] != pair[1]]
+FIELD_TTLS = ("redis-8.0", "valkey-9.1")
+
+
+def there_and_back(bench: Bench, source: Plain, target: Plain, more: Sequence[str] = ()) -> None:
+    """The whole way, with what the engines share in each data set."""
+    words = ("migrate", "start", "m", "--from", source.url, "--to", target.url, *more)
+    bench.run(*words, check=True)
+    in_step(bench)
+    told = bench.run("migrate", "verify", "m", "--json", check=True).facts
+    assert told["different"] == told["changing"] == 0
+    with Applications([source, target], threads=1) as work:
+        for verb in ("cutover", "rollback", "cutover"):
+            until(lambda: work.count > 20, 20)
+            bench.run("migrate", verb, "m", check=True)
+            in_step(bench)
+    work.settle(target.client)
+    in_step(bench)
+    until(lambda: source.client.dbsize() == target.client.dbsize(), 20)
+    assert len(status(bench)["full_syncs"]) == 1
+    assert not status(bench)["wrong"]
+    bench.run("migrate", "finish", "m", "--yes", check=True)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("pair", PAIRS, ids="-to-".join)
+def test_each_pair_there_and_back(pair: tuple[str, str]) -> None:
+    source_build, target_build = (need(each) for each in pair)
+    both = all(each in FIELD_TTLS for each in pair)
+    with benched() as bench, plain(source_build) as source, plain(target_build) as target:
+        fill(source, 400, field_ttls=both)
+        there_and_back(bench, source, target)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+def test_passwords_and_tls_on_both_ends(tmp_path: Path) -> None:
+    ours, theirs = make_tls(tmp_path / "ours"), make_tls(tmp_path / "theirs")
+    for name, word in (("from", "old word"), ("to", "new word")):
+        (tmp_path / name).write_text(f"default\n{word.replace(' ', '-')}\n")
+    with (
+        benched() as bench,
+        plain(need("redis-8.0"), password="old-word", tls=ours) as source,
+        plain(need("valkey-8.0"), password="new-word", tls=theirs) as target,
+    ):
+        fill(source, 200, field_ttls=False)
+        words = ["--from-auth-file", str(tmp_path / "from"), "--to-auth-file", str(tmp_path / "to")]
+        words += ["--from-ca", ours.ca, "--to-ca", theirs.ca]
+        ends = ("--from", source.url, "--to", target.url)
+        refused = bench.run("migrate", "start", "m", *ends, *words)
+        assert refused.code == 1
+        assert "--relay-cert" in refused.err
+        # One certificate for both directions: each end is made to trust the other's authority as well.
+        both = tmp_path / "both.pem"
+        both.write_text(Path(ours.ca).read_text() + Path(theirs.ca).read_text())
+        for server in (source, target):
+            server.client.config_set("tls-ca-cert-file", str(both))
+        words += ["--relay-cert", ours.cert, "--relay-key", ours.key]
+        there_and_back(bench, source, target, words)
+        for file in (bench.state / "jobs").rglob("*"):
+            if file.is_file() and file.name != "secrets.json":
+                assert b"old-word" not in file.read_bytes(), file
+                assert b"new-word" not in file.read_bytes(), file
+        assert b"word" not in (bench.state / "audit.log").read_bytes()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("mode", ["standalone", "replicated", "sentinel"])
+def test_into_a_cache_of_ours_named_by_its_file(mode: str) -> None:
+    need("valkey-9.1")
+    replicas = 0 if mode == "standalone" else 1
+    sentinels = "  replicas: 1\n" if replicas else ""
+    text = f"format: 1\ncache:\n  name: cart\nengine:\n  name: valkey\n  version: '9.1'\ntopology:\n  mode: {mode}\n{sentinels}security:\n  tls:\n    mode: off\n"
+    with benched() as bench, plain(need("redis-8.0")) as source:
+        spec = bench.spec(text)
+        bench.run("up", str(spec), check=True)
+        fill(source, 200, field_ttls=True)
+        bench.run("migrate", "start", "m", "--from", source.url, "--to", str(spec), check=True)
+        in_step(bench)
+        assert bench.run("migrate", "verify", "m", "--json", check=True).facts["different"] == 0
+        bench.run("migrate", "cutover", "m", check=True)
+        in_step(bench)
+        bench.run("call", "cart", "SET", "k", "v", check=True)
+        until(lambda: source.client.get("k") == b"v", 10)
+        bench.run("migrate", "finish", "m", "--yes", check=True)
+        until(lambda: not bench.status("cart")["problems"], 30)
