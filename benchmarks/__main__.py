@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bring_up, client, codec, failover, migrate, quiet, reshard, status
+from benchmarks import bring_up, client, codec, failover, load, migrate, quiet, reshard, status
 from benchmarks.results import Section, with_section
 from benchmarks.workshop import ROOT, TEST_STATE, engines_at_hand, fetch_engines
 from holdfast.engine.build import EngineBuild
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     bring_up.NAME: bring_up.run,
     client.NAME: client.run,
     codec.NAME: codec.run,
+    load.NAME: load.run,
     reshard.NAME: reshard.run,
     status.NAME: status.run,
     **{f"failover-{mode}": functools.partial(failover.run, mode=mode) for mode in failover.MODES},

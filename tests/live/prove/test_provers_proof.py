@@ -208,7 +208,10 @@ def test_clients_that_notice_a_switchover_and_a_replicas_death(bench: Bench) -> 
     shop = up(bench)
     for check in ("availability.switchover", "availability.replica-killed"):
         is_kept(shop.verdict(check))
-        broken(_with_pauses(shop, check), "clients waited")
+        verdict = _with_pauses(shop, check)
+        broken(
+            verdict, "did not become the primary" if "did not become" in verdict["why"] else "clients waited"
+        )
 
 
 def _with_pauses(shop: Shop, check: str) -> dict[str, Any]:

@@ -189,6 +189,7 @@ BROKEN: list[tuple[Judge, dict[str, Any], str]] = [
     (availability.failover, failure(ledger={"acknowledged": 0}), "no write was acknowledged"),
     (availability.unnoticed, failure(gap_ms=1500.0), "clients waited 1.50 s"),
     (availability.unnoticed, failure(kind="a planned switchover", ledger={"lost_without_wait": 1}), "1 acknowledged"),
+    (availability.unnoticed, failure(not_switched="n2 did not become the primary"), "did not become"),
     (availability.unnoticed, failure(same_processes=False), "started anew"),
     (availability.unnoticed, failure(watches_again=False), "did not bring a killed replica back"),
     (availability.cold_start, failure(gap_ms=1_000_000.0), "clients waited"),

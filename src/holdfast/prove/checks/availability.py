@@ -20,7 +20,7 @@ from holdfast.prove.stage import Stage
 from holdfast.supervisor.launch import ensure_running
 from holdfast.topology.apply import watch_all
 from holdfast.topology.seen import SeenCache, SeenNode, SeenShard
-from holdfast.topology.switchover import switch_over
+from holdfast.topology.switchover import NotSwitched, switch_over
 
 
 async def primary_killed(stage: Stage) -> Measured:
@@ -173,7 +173,10 @@ async def switchover(stage: Stage) -> Measured:
     async def do(seen: SeenCache) -> dict[str, Any]:
         shard = victim(seen)
         stage.tell(f"hands over from {shard.primary.name}")
-        done = await switch_over(live, shard.primary.name)
+        try:
+            done = await switch_over(live, shard.primary.name)
+        except NotSwitched as refused:
+            return {"from": shard.primary.name, "not_switched": str(refused), "shards": [shard.primary.name]}
         stage.shared.setdefault(SWITCHED, {})[done.old] = datetime.now(UTC).timestamp()
         return {
             "from": done.old,

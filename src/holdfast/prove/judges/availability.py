@@ -74,6 +74,8 @@ def unnoticed(measured: Measured, spec: Spec) -> Verdict:
         faults.append(f"clients waited {_gap(measured)}")
     if measured["kind"] in PLANNED and measured["ledger"]["lost_without_wait"]:
         faults.append(f"{measured['ledger']['lost_without_wait']} acknowledged writes were lost")
+    if "not_switched" in measured:
+        faults.append(str(measured["not_switched"]))
     if measured.get("same_processes") is False:
         faults.append("nodes were started anew")
     if measured.get("watches_again") is False:
