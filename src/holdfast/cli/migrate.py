@@ -90,6 +90,7 @@ Mode = Annotated[
 def assess(
     source: From,
     target: To,
+    mode: Mode = ModeName.RELAY,
     from_auth_file: FromAuth = "",
     to_auth_file: ToAuth = "",
     from_ca: FromCa = "",
@@ -116,7 +117,7 @@ def assess(
 
     one = _wanted("source", source, from_auth_file, (from_ca, from_cert, from_key))
     other = _wanted("target", target, to_auth_file, (to_ca, to_cert, to_key))
-    _, found = asyncio.run(_assessed(one, other, tuple(accept or ()), bool(relay_cert)))
+    _, found = asyncio.run(_assessed(one, other, tuple(accept or ()), bool(relay_cert), mode))
     show(findings_facts(found), findings_text(found), as_json=json)
     if blocking(found):
         raise typer.Exit(ExitCode.FAILED)
@@ -187,7 +188,7 @@ def start(
     )
     one = _wanted("source", source, from_auth_file, (from_ca, from_cert, from_key))
     other = _wanted("target", target, to_auth_file, (to_ca, to_cert, to_key))
-    ends, found = asyncio.run(_assessed(one, other, accepted, bool(relay_cert)))
+    ends, found = asyncio.run(_assessed(one, other, accepted, bool(relay_cert), mode))
     folder = create(state, name, ends, JournalMode(mode.value), options, found)
     started(folder, found, wait=not no_wait, as_json=json)
 
@@ -471,10 +472,11 @@ def _order(name: str, verb: str, *, as_json: bool, **options: object) -> None:
 
 
 async def _assessed(
-    one: Wanted, other: Wanted, accepted: tuple[str, ...], has_certificate: bool
+    one: Wanted, other: Wanted, accepted: tuple[str, ...], has_certificate: bool, mode: ModeName
 ) -> tuple[tuple[End, End], tuple[Finding, ...]]:
     """Both ends, and what speaks against moving from the one to the other."""
     from holdfast.migrate.assess import assess_end
+    from holdfast.migrate.journal import Mode as JournalMode
     from holdfast.migrate.resolve import resolve
     from holdfast.migrate.rules import accept, findings
     from holdfast.state import StateFolder
@@ -482,7 +484,8 @@ async def _assessed(
     state = StateFolder.open()
     source, target = await resolve(one, state), await resolve(other, state)
     facts = await assess_end(source), await assess_end(target)
-    return (source, target), accept(findings(*facts, has_certificate=has_certificate), accepted)
+    found = findings(*facts, has_certificate=has_certificate, mode=JournalMode(mode.value))
+    return (source, target), accept(found, accepted)
 
 
 def _wanted(side: str, text: str, auth_file: str, files: tuple[str, str, str]) -> Wanted:

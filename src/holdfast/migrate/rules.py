@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from holdfast.migrate.ends import Layout
+from holdfast.migrate.journal import Mode
 from holdfast.migrate.seen import SeenEnd, SeenServer
 
 OLDEST = (5, 0, 0)
@@ -65,13 +66,19 @@ class EndFacts:
     write_bytes_per_s: float = 0.0
 
 
-def findings(source: EndFacts, target: EndFacts, *, has_certificate: bool = False) -> tuple[Finding, ...]:
+def findings(
+    source: EndFacts, target: EndFacts, *, has_certificate: bool = False, mode: Mode = Mode.RELAY
+) -> tuple[Finding, ...]:
     """All of them, the gravest first. Args: `has_certificate`, one was given for the relay itself."""
-    found = [*_impossible(source, target), *_lost(source, target), *_switching(source, target)]
-    found += [
-        *_certificate(target, "target", has_certificate),
-        *_certificate(source, "source", has_certificate),
-    ]
+    found = [*_impossible(source, target), *_lost(source, target)]
+    if mode is Mode.WRITE:  # its writers are clients, which a cluster takes, and it changes no roles
+        found = [each for each in found if not each.id.endswith("-cluster")]
+    else:
+        found += [
+            *_switching(source, target),
+            *_certificate(target, "target", has_certificate),
+            *_certificate(source, "source", has_certificate),
+        ]
     found += [*_room(source, target), *_told(source, target)]
     order = [Weight.FORBIDS, Weight.BLOCKS, Weight.WARNS, Weight.TELLS]
     return tuple(sorted(found, key=lambda each: order.index(each.weight)))

@@ -15,13 +15,14 @@ from holdfast.errors import HoldfastError
 from holdfast.jobs.crash import crash_point
 from holdfast.jobs.folder import JobFolder
 from holdfast.migrate.ends import Side
-from holdfast.migrate.journal import Journal, Stage
+from holdfast.migrate.journal import Journal, Mode, Stage
 from holdfast.migrate.mode import Mover
 from holdfast.migrate.relay.hands import SwitchUndone
 from holdfast.migrate.relay.mode import RelayMode
 from holdfast.migrate.relay.relay import LossNotAccepted
 from holdfast.migrate.relay.switch import NotReady
 from holdfast.migrate.settings import Book
+from holdfast.migrate.write.mode import WriteMode
 from holdfast.state import StateFolder
 
 LOOK_EVERY_S = 0.1
@@ -173,7 +174,9 @@ async def work(path: Path) -> None:
     with folder.alone():
         state = StateFolder(path.parents[2])
         book, secrets = load(folder)
-        mover = RelayMode(folder, book, state, secrets)
+        mover: Mover = RelayMode(folder, book, state, secrets)
+        if book.journal.mode is Mode.WRITE:
+            mover = WriteMode(folder, book)
         running = asyncio.current_task()
         assert running is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
