@@ -27,7 +27,11 @@ async def test_a_redis_8_with_field_ttls_into_a_cluster_by_the_verbs(bench: Benc
         assert refused.code == 1
         assert "migrate verify" in refused.err
         await writers.stop()
-        until(lambda: bench.run("migrate", "status", "cart", "--json").facts["progress"]["lag_bytes"] == 0, 30, 0.3)
+        until(
+            lambda: bench.run("migrate", "status", "cart", "--json").facts["progress"]["lag_bytes"] == 0,
+            30,
+            0.3,
+        )
         verified = bench.run("migrate", "verify", "cart", "--added-ms", "10000", "--json", check=True)
         assert verified.facts["different"] == 0
         assert verified.facts["keys"] > 200
