@@ -52,7 +52,7 @@ def _problems(seen: SeenCache, wanted: TopologySpec) -> Iterator[Problem]:
                 Severity.WARNING,
                 node.name,
                 node.persistence_error,
-                f"see its log: holdfast logs {seen.name} {node.name}",
+                f"see its log: holdfast logs {seen.name} {node.name}; holdfast up has it written anew once it can be",
             )
     up = [node for node in seen.servers if node.is_up]
     if wanted.mode is Mode.CLUSTER and up:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.live.conftest import Bench, need
+from tests.live.conftest import Bench, need, until
 from tests.live.topology.caches import client, spec_text, steps_of, swapped, working, zones_apart
 
 from holdfast.cli.opening import named, opened
@@ -37,11 +37,15 @@ def on(text: str, old: str, new: str) -> str:
 
 
 def versions(bench: Bench) -> set[str]:
-    """Of every node, sentinels too."""
-    return {
-        f"{node['engine']}-{'.'.join(node['version'].split('.')[:2])}"
-        for node in bench.status("demo")["nodes"]
-    }
+    """Of every node, sentinels too, once each has answered."""
+
+    def told() -> set[str]:
+        nodes = bench.status("demo")["nodes"]
+        if not all(node["version"] for node in nodes):
+            return set()
+        return {f"{node['engine']}-{'.'.join(node['version'].split('.')[:2])}" for node in nodes}
+
+    return set(until(told, bound_s=60))
 
 
 def whole(bench: Bench, file: Path) -> None:
