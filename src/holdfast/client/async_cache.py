@@ -50,7 +50,7 @@ class AsyncNamespace(Generic[T]):
 
     def key(self, **fields: object) -> str:
         """The key of these fields, ready to be used again. Raises: KeyInvalid."""
-        return self._build(fields)
+        return self._verbs.key(None, fields)
 
     async def get(
         self,
@@ -81,6 +81,8 @@ class AsyncNamespace(Generic[T]):
                 pass
         if key is not None:
             self._verbs.key(key, fields)
+        else:
+            self._verbs.family.pattern.sound(ready)
         if read is None and within_s is None and (node := self._verbs.plain_node()) is not None:
             soon = self._edge.get_soon(node, ready)
             if soon is not None:

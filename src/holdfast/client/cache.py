@@ -48,7 +48,7 @@ class Namespace(Generic[T]):
 
     def key(self, **fields: object) -> str:
         """The key of these fields, ready to be used again. Raises: KeyInvalid."""
-        return self._build(fields)
+        return self._verbs.key(None, fields)
 
     def get(
         self,
@@ -79,6 +79,8 @@ class Namespace(Generic[T]):
                 pass
         if key is not None:
             self._verbs.key(key, fields)
+        else:
+            self._verbs.family.pattern.sound(ready)
         return self._edge.run(self._verbs.get(ready, read, within_s))  # type: ignore[no-any-return]
 
     def get_or_load(

@@ -53,7 +53,7 @@ class Verbs:
     def key(self, given: object, fields: Mapping[str, object]) -> str:
         """The key of these fields, or the ready key, known to be one of this namespace. Raises: KeyInvalid."""
         if given is None:
-            return self.family.pattern.build(fields)
+            return self.family.pattern.sound(self.family.pattern.build(fields))
         if fields:
             raise self._wrong("give a ready key or fields, not both")
         if not isinstance(given, str):
