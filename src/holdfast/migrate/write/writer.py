@@ -129,6 +129,9 @@ class Writer:
         self._database = 0
         self._raised = -1
         self._raised_at_s = 0.0
+        self._read_at_s = 0.0
+        self._hurry = False
+        """Somebody waits for an acknowledgement."""
         self._applied: dict[int, int] = {}
         self._repeats_until = 0
         """Up to here commands may have run before: refusals then say nothing."""
@@ -167,8 +170,8 @@ class Writer:
         """Have all that the spool holds now written and acknowledged; the offset that is. Raises: TargetStuck after the bound."""
         wanted = self.history.spool.end
         end = time.monotonic() + bound_s
-        self._raised_at_s = 0.0
         while self._raised < wanted or self.phase is not Phase.TAIL:
+            self._hurry = True
             if time.monotonic() > end:
                 raise TargetStuck(str(self.target.seeds[0]), bound_s, f"it is at {self._raised} of {wanted}")
             await asyncio.sleep(0.005)
@@ -275,6 +278,7 @@ class Writer:
     def _acknowledged(self) -> None:
         self._raised = self.position
         self._raised_at_s = time.monotonic()
+        self._hurry = False
         self.history.heard(self.position)
 
     async def _tail(self) -> None:
@@ -303,6 +307,7 @@ class Writer:
                         await self.history.grown()
                     continue
                 length = READ_BYTES
+                self._read_at_s = time.monotonic()
                 await _done(writing)
                 writing = asyncio.ensure_future(self._write(batch))
                 at, database = batch.end, batch.database
@@ -347,10 +352,13 @@ class Writer:
 
     async def _raise_when_due(self, *, idle: bool) -> bool:
         """Raise the checkpoints and acknowledge, when it is time; whether anything was done."""
-        waited_s = time.monotonic() - self._raised_at_s
         if idle and self.loaded.held:
             await self._let_go_of_ttls()
-        if self.position == self._raised or waited_s < (RAISE_IDLE_S if idle else RAISE_EVERY_S):
+        now = time.monotonic()
+        # A trickle of writes is not rest: raising all checkpoints after each of them would cost more than they do.
+        at_rest = idle and now - self._read_at_s >= RAISE_IDLE_S
+        due = at_rest or (idle and self._hurry) or now - self._raised_at_s >= RAISE_EVERY_S
+        if self.position == self._raised or not due:
             return False
         await self._raise()
         return True
