@@ -13,7 +13,7 @@ from holdfast.jobs.folder import JobFolder
 from holdfast.jobs.launch import ensure_working
 from holdfast.migrate.ends import End, Side
 from holdfast.migrate.journal import KIND, Journal, Mode, Options, Stage
-from holdfast.migrate.rules import Finding, blocking
+from holdfast.migrate.rules import Finding, Weight, blocking
 from holdfast.migrate.worker import begin_again, load
 from holdfast.state import StateFolder, audit, only_one
 
@@ -29,12 +29,11 @@ class Blocked(HoldfastError):
     findings: tuple[Finding, ...]
 
     def __str__(self) -> str:
-        told = "; ".join(f"{each.id}: {each.what}" for each in self.findings)
-        ids = sorted({each.id for each in self.findings})
-        return (
-            f"{len(self.findings)} findings speak against this migration ({told}); nothing was changed. Mend them, or agree "
-            f"to those that can be agreed to: --accept {' --accept '.join(ids)}"
-        )
+        told = " ".join(f"{each.id}: {each.what}. {each.instead}" for each in self.findings)
+        ids = sorted({each.id for each in self.findings if each.weight is Weight.BLOCKS})
+        agree = f" What blocks and can be agreed to: --accept {' --accept '.join(ids)}" if ids else ""
+        count = "a finding speaks" if len(self.findings) == 1 else f"{len(self.findings)} findings speak"
+        return f"{count} against this migration, and nothing was changed. {told.strip()}{agree}"
 
 
 @dataclass(eq=False)

@@ -14,8 +14,8 @@ OLDEST = (5, 0, 0)
 FIELD_TTLS_FROM = {"redis": (7, 4, 0), "valkey": (9, 0, 0)}
 SMALL_BACKLOG_BYTES = 16 * 1024 * 1024
 MEMORY_MARGIN = 1.1
-CORE_MODULES = frozenset({"vectorset"})
-"""Modules that come with the engine itself: that they are loaded says nothing about the data."""
+CORE_MODULES = frozenset({"vectorset", "lua"})
+"""Modules that come with the engine itself (Redis 8, Valkey 9.1): that they are loaded says nothing about the data."""
 
 
 class Weight(StrEnum):
