@@ -27,6 +27,10 @@ POINTS = [
 ]
 
 
+BACKLOG = "repl-backlog-size 64mb"
+"""More than is written while a job is dead."""
+
+
 def takes_writes(server: Plain) -> bool:
     try:
         with contextlib.closing(server.connect(socket_timeout=8.0)) as client:
@@ -53,7 +57,11 @@ def crash_in(bench: Bench, verb: str, point: str, mark: Path) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("points", [POINTS[:12], POINTS[12:]], ids=["to the fence", "behind it"])
 def test_a_job_killed_at_every_step_there_and_back(points: list[str], tmp_path: Path) -> None:
-    with benched() as bench, plain(need("redis-7.0")) as source, plain(need("valkey-9.1")) as target:
+    with (
+        benched() as bench,
+        plain(need("redis-7.0"), BACKLOG) as source,
+        plain(need("valkey-9.1"), BACKLOG) as target,
+    ):
         bench.run("migrate", "start", "m", "--from", source.url, "--to", target.url, check=True)
         with Applications([source, target], threads=2) as work:
             for number, point in enumerate(points):
