@@ -16,6 +16,10 @@ import pytest
 from tests.live.conftest import Bench, need, until
 from tests.live.prove.caches import Shape, evidence_of, up
 
+pytestmark = pytest.mark.timeout(400)
+MINE = 4
+"""Keys of somebody else."""
+
 
 def test_what_cannot_be_meant_is_refused_in_words(bench: Bench) -> None:
     shop = up(bench, Shape(mode="standalone", replicas=0))
@@ -203,14 +207,14 @@ def test_a_whole_run_leaves_the_cache_as_it_was(bench: Bench) -> None:
             mode="cluster", node_timeout="5s", promises="{failover: 30s, rto: 5m, rpo: 5m, availability: 90%}"
         ),
     )
-    for number in range(50):
+    for number in range(MINE):
         bench.run("call", "shop", "SET", f"cart:mine{number}", str(number), check=True)
     done = shop.prove(bound_s=500)
     assert done.code in {0, 4}, done.err
     found = {each["id"]: each["verdict"] for each in done.facts["findings"]}
     assert not [name for name, verdict in found.items() if verdict["outcome"] == "check failed"], found
     until(lambda: bench.run("status", "shop").code == 0, 60)
-    for number in range(50):
+    for number in range(MINE):
         assert bench.run("call", "shop", "GET", f"cart:mine{number}").out.strip() == str(number)
     keys = sum(node["keys"] for node in bench.status("shop")["nodes"] if node["role"] == "primary")
-    assert keys == 50
+    assert keys == MINE

@@ -15,6 +15,7 @@ from tests.live.prove.caches import TLS_ENGINE, Shape, Shop, up
 
 NOT_KEPT = 4
 """Exit code."""
+pytestmark = pytest.mark.timeout(400)
 
 
 def broken(verdict: dict[str, Any], said: str) -> None:
