@@ -7,10 +7,13 @@ from holdfast.codec.rdb import types
 from holdfast.codec.rdb.dialect import OLDEST_CHECKSUMMED, Dialect
 
 
+_SHORT = [bytes((number,)) for number in range(64)]
+
+
 def write_length(number: int) -> bytes:
     """A length field, 0 to 2**64 - 1, in the shortest form."""
     if number < 64:
-        return bytes((number,))
+        return _SHORT[number]
     if number < 16384:
         return (0x4000 | number).to_bytes(2, "big")
     if number < 1 << 32:
