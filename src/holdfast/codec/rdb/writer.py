@@ -6,7 +6,6 @@ from holdfast.codec.crc import crc64
 from holdfast.codec.rdb import types
 from holdfast.codec.rdb.dialect import OLDEST_CHECKSUMMED, Dialect
 
-
 _SHORT = [bytes((number,)) for number in range(64)]
 
 
