@@ -200,6 +200,19 @@ async def fail_over(cluster: PlainCluster, number: int) -> None:
 
 
 @pytest.mark.long
+async def test_every_write_once_while_slots_move_at_the_target(tmp_path: Path) -> None:
+    async with plain(need("valkey-8.1")) as (source,), plain_cluster(need("valkey-8.1"), 3) as target:
+
+        async def accidents(ways: Writing) -> None:
+            first, _, last = target.primaries
+            for slot in range(0, 5400, 90):
+                await move_slot(target, slot, first, last)
+            assert [way.writer.written.loads for way in ways.ways] == [1]
+
+        await under_load([source.endpoint], target.endpoints, tmp_path, accidents)
+
+
+@pytest.mark.long
 async def test_every_write_once_from_three_shards_to_one_server(tmp_path: Path) -> None:
     async with plain_cluster(need("redis-8.0"), 3) as source, plain(need("redis-8.0")) as (target,):
 
