@@ -20,23 +20,26 @@ async def test_a_redis_8_with_field_ttls_into_a_cluster_by_the_verbs(bench: Benc
             "--to",
             f"redis://127.0.0.1:{target.primaries[0].port}",
         )
-        bench.run("migrate", "start", "cart", *ends, "--mode", "write", check=True)
-        writers = Writers([source.endpoint], tasks=2, pause_s=0.01)
-        await writers.start()
-        refused = bench.run("migrate", "cutover", "cart")
-        assert refused.code == 1
-        assert "migrate verify" in refused.err
-        await writers.stop()
-        until(
-            lambda: bench.run("migrate", "status", "cart", "--json").facts["progress"]["lag_bytes"] == 0,
-            30,
-            0.3,
-        )
-        verified = bench.run("migrate", "verify", "cart", "--added-ms", "10000", "--json", check=True)
-        assert verified.facts["different"] == 0
-        assert verified.facts["keys"] > 200
-        assert await account(writers.ledger, target.endpoints) == []
-        bench.run("migrate", "stop", "cart", "--yes", check=True)
+        try:
+            bench.run("migrate", "start", "cart", *ends, "--mode", "write", check=True)
+            writers = Writers([source.endpoint], tasks=2, pause_s=0.01)
+            await writers.start()
+            refused = bench.run("migrate", "cutover", "cart")
+            assert refused.code == 1
+            assert "migrate verify" in refused.err
+            await writers.stop()
+            until(
+                lambda: bench.run("migrate", "status", "cart", "--json").facts["progress"]["lag_bytes"] == 0,
+                30,
+                0.3,
+            )
+            verified = bench.run("migrate", "verify", "cart", "--added-ms", "10000", "--json", check=True)
+            assert verified.facts["different"] == 0
+            assert verified.facts["keys"] > 200
+            assert await account(writers.ledger, target.endpoints) == []
+            bench.run("migrate", "stop", "cart", "--yes", check=True)
+        finally:  # the job is a process of its own
+            bench.run("migrate", "stop", "cart", "--yes")
         left = [key for server in target.primaries for key in await server.ask("KEYS", "holdfast:*")]
         assert left == []
         for server in target.primaries:
