@@ -124,6 +124,9 @@ class Worker:
             self._answered(order, f"there is no order {verb}")
 
     async def _switch(self, to: Side, order: Mapping[str, Any]) -> None:
+        if self._book.journal.switch is None and self._book.journal.primary is to:
+            self._answered(order, "")  # done by a process that was killed before it could say so
+            return
         bound_ms, hook = int(order.get("bound_ms", DEFAULT_BOUND_MS)), str(order.get("hook", ""))
         if self._book.journal.stage is Stage.PAUSED:
             self._book.write(stage=Stage.RUNNING)
