@@ -186,13 +186,7 @@ def stop() -> None:
 
     from holdfast.cli.console import out
     from holdfast.state import StateFolder
-    from holdfast.supervisor.launch import local_client
+    from holdfast.supervisor.launch import leave
 
-    state = StateFolder.open()
-
-    async def work() -> None:
-        async with local_client(state) as client:
-            await client.leave()
-
-    asyncio.run(work())
-    out("The supervisor ends; its nodes run on.")
+    asyncio.run(leave(StateFolder.open()))
+    out("The supervisor has ended; its nodes run on.")

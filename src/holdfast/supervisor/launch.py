@@ -97,7 +97,7 @@ async def ensure_running(state: StateFolder) -> None:
     if spoken == SPOKEN:
         return
     if spoken:
-        await _leave(state)
+        await leave(state)
     await _start(state)
 
 
@@ -123,7 +123,7 @@ async def replace(state: StateFolder) -> Replaced:
     running = await _running(state) if before else {}
     began_s = time.monotonic()
     if before:
-        await _leave(state)
+        await leave(state)
     await _start(state)
     unwatched_s = time.monotonic() - began_s
     after = await _running(state)
@@ -143,7 +143,8 @@ async def _running(state: StateFolder) -> dict[str, int]:
         }
 
 
-async def _leave(state: StateFolder) -> None:
+async def leave(state: StateFolder) -> None:
+    """End the supervisor that runs and wait until it is gone; its nodes run on. Raises: HostUnreachable, SupervisorHangs."""
     async with local_client(state) as client:
         await client.leave()
     await _left(state)
@@ -242,7 +243,7 @@ async def leave_if_idle(state: StateFolder) -> bool:
         try:
             if await _running(state):
                 return False
-            await _leave(state)
+            await leave(state)
         except HostUnreachable:
             return False
         return True
@@ -271,9 +272,20 @@ async def _lock(handle: int, how: int) -> None:
 
 
 async def _left(state: StateFolder) -> None:
-    """Wait until it answers no more, within its bound."""
+    """Wait until it answers no more and its process has let go of its lock, within its bound."""
     began = time.monotonic()
     while time.monotonic() - began < LEAVE_BOUND_S:
-        if not await is_running(state):
+        if not await is_running(state) and _lock_is_free(state):
             return
         await asyncio.sleep(0.03)
+
+
+def _lock_is_free(state: StateFolder) -> bool:
+    try:
+        with (state.supervisor / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        return False
+    return True

@@ -197,9 +197,7 @@ def test_a_cold_start_without_the_primarys_files_leaves_the_replicas_alone(bench
     snapshot = node_folder(bench, "n1") / "dump.rdb"
     content = snapshot.read_bytes()
     snapshot.unlink()
-    refusal(
-        bench.run("up", str(path)), "n1 was not started", "n2 has data on disk", "copy the data files of n2"
-    )
+    refusal(bench.run("up", str(path)), "n1 was not started", "n2 has data on disk", "holdfast repair shop")
     assert pids(bench) == {}
     snapshot.write_bytes(content)
     bench.run("up", str(path), check=True)

@@ -64,6 +64,7 @@ def test_users_secrets_records_and_settings(bench: Bench) -> None:
     broken(shop.verdict("security.secrets"), "supervisor/log holds a password")
     log.write_text(before)
 
+    is_kept(shop.verdict("security.audit"))  # which writes a line there
     (bench.state / "audit.log").chmod(0o644)
     broken(shop.verdict("security.audit"), "0644")
     (bench.state / "audit.log").chmod(0o600)
