@@ -68,6 +68,7 @@ def full_load(way: Way, nodes: list[str]) -> Iterator[None]:
             thread.join(20)
 
 
+@pytest.mark.long
 def test_a_node_that_stands_still_in_bursts_is_slow_and_not_dead(bench: Bench) -> None:
     way = up(bench, "valkey-9.1", "cluster", timeout="5s")
     primary = shards_of(bench)[0]["primary"]
@@ -149,7 +150,7 @@ def test_a_stopped_primary_never_acknowledges_anything_once_another_has_its_plac
     assert len(way.primaries()) == 1
 
 
-@pytest.mark.parametrize("times", [5, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("times", [2, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
 def test_the_supervisor_killed_again_and_again_has_no_effect_on_the_cache(bench: Bench, times: int) -> None:
     way = up(bench, "valkey-9.1", "cluster", timeout="5s")
     shard = shards_of(bench)[0]

@@ -33,8 +33,15 @@ def test_a_killed_primary_is_replaced_at_once_and_loses_nothing_that_reached_a_r
     assert bench.run("plan", "shop").code == 0
 
 
-@pytest.mark.parametrize("engine", ["valkey-9.1", "redis-7.0"])
-@pytest.mark.parametrize("mode", ["replicated", "sentinel"])
+@pytest.mark.parametrize(
+    ("engine", "mode"),
+    [
+        ("valkey-9.1", "replicated"),
+        ("valkey-9.1", "sentinel"),
+        pytest.param("redis-7.0", "replicated", marks=pytest.mark.long),
+        pytest.param("redis-7.0", "sentinel", marks=pytest.mark.long),
+    ],
+)
 def test_a_killed_primary_of_one_shard_is_replaced_by_its_best_replica(
     bench: Bench, engine: str, mode: str
 ) -> None:
@@ -84,7 +91,9 @@ def test_replicas_and_sentinels_that_die_are_started_again(bench: Bench) -> None
     assert events(bench, "failover") == []
 
 
-@pytest.mark.parametrize("mode", ["cluster", "replicated", "sentinel"])
+@pytest.mark.parametrize(
+    "mode", ["cluster", *(pytest.param(mode, marks=pytest.mark.long) for mode in ("replicated", "sentinel"))]
+)
 def test_all_nodes_killed_at_once_come_back_alone_with_what_was_written_to_disk(
     bench: Bench, mode: str
 ) -> None:

@@ -250,7 +250,7 @@ CUTS = {"both": ("input", "output"), "in": ("input",), "out": ("output",)}
 @pytest.mark.parametrize(
     ("engine", "mode", "way"),
     [
-        ("valkey-9.1", "replicated", "both"),
+        pytest.param("valkey-9.1", "replicated", "both", marks=pytest.mark.long),
         pytest.param("redis-7.0", "replicated", "in", marks=pytest.mark.long),
         pytest.param("valkey-8.0", "replicated", "out", marks=pytest.mark.long),
         pytest.param("valkey-9.1", "sentinel", "both", marks=pytest.mark.long),

@@ -55,9 +55,9 @@ def test_it_is_replaced_under_load_and_no_node_notices(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("engine", "mode"),
     [
-        ("valkey-9.1", "cluster"),
+        pytest.param("valkey-9.1", "cluster", marks=pytest.mark.long),
         pytest.param("redis-7.0", "sentinel", marks=pytest.mark.long),
-        pytest.param("valkey-8.0", "replicated", marks=pytest.mark.long),
+        ("valkey-8.0", "replicated"),
     ],
 )
 def test_after_a_reboot_the_cache_comes_back_with_what_was_written_to_disk(

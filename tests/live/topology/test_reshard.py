@@ -98,7 +98,8 @@ def killed_in_a_move(bench: Bench, file: Path, after_s: float) -> None:
     process.communicate(timeout=10)
 
 
-@pytest.mark.parametrize("engine", ["redis-7.0", pytest.param("valkey-9.1", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["redis-7.0", "valkey-9.1"])
 def test_a_killed_up_is_finished_by_the_next(bench: Bench, engine: str) -> None:
     need(engine)
     text = spec_text(engine, "cluster", replicas=0, maxmemory="200mb")
@@ -123,6 +124,7 @@ def test_a_killed_up_is_finished_by_the_next(bench: Bench, engine: str) -> None:
     assert bench.run("up", str(four), "--json", check=True).facts["steps"] == []
 
 
+@pytest.mark.long
 def test_a_move_that_an_earlier_command_began_is_awaited(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
