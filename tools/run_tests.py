@@ -23,7 +23,7 @@ def main() -> int:
     rest = [word for word in sys.argv[1:] if word != "--long"]
     # Two at a time: most of a live test is waiting for servers. Each has a state folder and ports of its own.
     # One at a time where CI asks: there the time is less scarce than cores.
-    at_once = [] if rest or os.environ.get("CI") else ["-n", "3", "--dist", "worksteal", "--durations=120"]
+    at_once = [] if rest or os.environ.get("CI") else ["-n", "3", "--dist", "worksteal", "--durations=25"]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *at_once, *chosen, *rest], cwd=ROOT, env=environ, check=False
     ).returncode

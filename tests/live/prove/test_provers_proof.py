@@ -30,6 +30,7 @@ def is_kept(verdict: dict[str, Any]) -> None:
     assert verdict["code"] == 0
 
 
+@pytest.mark.long
 def test_users_secrets_records_and_settings(bench: Bench) -> None:
     """One cache, broken and mended seven times."""
     shop = up(bench)

@@ -101,6 +101,7 @@ def test_load_and_snapshots_and_a_long_command_cause_no_failover(bench: Bench) -
     assert way.primaries() == [primary]
 
 
+@pytest.mark.long
 def test_a_supervisor_that_stood_still_with_the_machine_blames_nobody(bench: Bench) -> None:
     """As in a laptop's sleep: the supervisor and all nodes stop together and go on together, in any order."""
     way = up(bench, "valkey-9.1", "cluster", timeout="5s")

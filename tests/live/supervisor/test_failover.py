@@ -12,7 +12,9 @@ from tests.live.supervisor.guarded import HANG_S, KEPT, await_health, events, sh
 from tests.live.supervisor.ledger import Writers
 
 
-@pytest.mark.parametrize("engine", ["valkey-9.1", "valkey-8.0", "redis-7.0"])
+@pytest.mark.parametrize(
+    "engine", ["valkey-9.1", "valkey-8.0", pytest.param("redis-7.0", marks=pytest.mark.long)]
+)
 def test_a_killed_primary_is_replaced_at_once_and_loses_nothing_that_reached_a_replica(
     bench: Bench, engine: str
 ) -> None:

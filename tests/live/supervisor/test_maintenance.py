@@ -18,6 +18,7 @@ def told(bench: Bench, kind: str) -> list[dict[str, Any]]:
     return [event for event in found if event["kind"] == kind]
 
 
+@pytest.mark.long
 def test_it_is_said_everywhere_and_ends_by_itself(bench: Bench) -> None:
     need("valkey-9.1")
     bench.run("up", str(bench.spec(spec_text("valkey-9.1", "standalone"))), check=True)

@@ -77,6 +77,7 @@ def test_after_a_reboot_the_cache_comes_back_with_what_was_written_to_disk(
     assert bench.run("plan", "shop").code == 0
 
 
+@pytest.mark.long
 def test_a_primary_that_died_unwatched_and_has_nothing_on_disk_does_not_come_back_empty(bench: Bench) -> None:
     way = up(bench, "valkey-9.1", "cluster", persistence="persistence: {rdb: {enabled: false}}\n")
     shard = shards_of(bench)[0]

@@ -72,7 +72,7 @@ def test_replicas_come_and_go_unnoticed(bench: Bench, mode: str, engine: str) ->
 @pytest.mark.parametrize(
     ("mode", "engine"),
     [
-        ("replicated", "redis-7.0"),
+        pytest.param("replicated", "redis-7.0", marks=pytest.mark.long),
         pytest.param("cluster", "valkey-9.1", marks=pytest.mark.long),
         pytest.param("standalone", "redis-6.2", marks=pytest.mark.long),
         pytest.param("sentinel", "valkey-8.0", marks=pytest.mark.long),
@@ -287,6 +287,7 @@ REFUSALS = [
 ]
 
 
+@pytest.mark.long
 def test_what_cannot_be_done_is_refused_before_anything_is_touched(bench: Bench) -> None:
     need("redis-7.0")
     need("redis-6.2")

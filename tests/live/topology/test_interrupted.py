@@ -128,7 +128,7 @@ def test_bring_up_stopped_after_any_step_is_finished_by_the_next(own: Bench, mod
 @pytest.mark.parametrize(
     ("engine", "stops"),
     [
-        ("valkey-9.1", (5,)),
+        pytest.param("valkey-9.1", (5,), marks=pytest.mark.long),
         pytest.param("valkey-9.1", range(1, MOST_STEPS), marks=pytest.mark.long),
         pytest.param("valkey-8.0", range(1, MOST_STEPS), marks=pytest.mark.long),
         pytest.param("redis-7.0", range(1, MOST_STEPS), marks=pytest.mark.long),

@@ -239,6 +239,7 @@ def test_down_keeps_the_data_and_the_roles_and_deletion_leaves_nothing(made: Mad
     assert client(made.bench).get("cart:stay1") is None
 
 
+@pytest.mark.long
 def test_sentinels_are_left_alone(bench: Bench) -> None:
     """What watches over nodes has no door of its own to a sentinel, and once took each for dead."""
     need("valkey-9.1")

@@ -70,6 +70,7 @@ def _keys(bench: Bench, name: str) -> int:
     return next(int(node["keys"]) for node in bench.status("demo")["nodes"] if node["name"] == name)
 
 
+@pytest.mark.long
 def test_a_cold_start_is_told_and_done_with_a_yes_alone(bench: Bench) -> None:
     need("valkey-9.1")
     more = "persistence: {aof: {enabled: true}}\n"

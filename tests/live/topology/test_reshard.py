@@ -153,6 +153,7 @@ def test_a_move_that_an_earlier_command_began_is_awaited(
     assert differences(shop, wanted) == []
 
 
+@pytest.mark.long
 def test_a_killed_supervisor_leaves_its_nodes_and_the_next_adopts_them(bench: Bench) -> None:
     need("valkey-9.1")
     file = bench.spec(spec_text("valkey-9.1", "cluster"))

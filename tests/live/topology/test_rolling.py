@@ -295,6 +295,7 @@ def test_a_spare_replica_comes_first_and_leaves_last(bench: Bench, mode: str, re
     whole(bench, file)
 
 
+@pytest.mark.long
 def test_upgrade_takes_the_best_that_the_spec_allows_and_says_what_it_does_not(bench: Bench) -> None:
     need("valkey-8.0")
     need("valkey-9.1")

@@ -231,7 +231,8 @@ def test_a_cluster_over_two_machines(pair: Pair, engine: str) -> None:
         assert list((machine.bench.state / "nodes").rglob("*")) == []
 
 
-@pytest.mark.parametrize("engine", ["redis-7.0", pytest.param("valkey-9.1", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["redis-7.0", "valkey-9.1"])
 def test_a_replicated_cache_over_two_machines_lets_in_only_whom_it_should(pair: Pair, engine: str) -> None:
     need(engine)
     if shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
