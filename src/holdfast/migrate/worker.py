@@ -17,11 +17,10 @@ from holdfast.jobs.folder import JobFolder
 from holdfast.migrate.ends import Side
 from holdfast.migrate.journal import Journal, Mode, Stage
 from holdfast.migrate.mode import Mover
-from holdfast.migrate.relay.hands import SwitchUndone
 from holdfast.migrate.relay.mode import RelayMode
 from holdfast.migrate.relay.relay import LossNotAccepted
-from holdfast.migrate.relay.switch import NotReady
 from holdfast.migrate.settings import Book
+from holdfast.migrate.switching import NotReady, SwitchUndone
 from holdfast.migrate.write.mode import WriteMode
 from holdfast.state import StateFolder
 

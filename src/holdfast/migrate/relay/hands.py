@@ -9,7 +9,6 @@ from typing import Self
 
 from holdfast.engine.connection import EngineNode
 from holdfast.engine.facts import Address
-from holdfast.errors import HoldfastError
 from holdfast.migrate import fences
 from holdfast.migrate.ends import Side
 from holdfast.migrate.journal import Step
@@ -17,6 +16,7 @@ from holdfast.migrate.observe import ask_server
 from holdfast.migrate.relay.mover import RelayMover
 from holdfast.migrate.seen import SeenServer
 from holdfast.migrate.settings import BACKLOG_BYTES, PING_PERIOD_S, borrow
+from holdfast.migrate.switching import SwitchUndone
 from holdfast.topology.seen import Role
 
 LOOK_EVERY_S = 0.001
@@ -24,20 +24,6 @@ MARGIN_MS = 5000
 """How much longer writes are held than the offsets may take: room for the fence, its proof and the promotion."""
 SAFETY_MS = 1500
 """No fence is begun when less than this is left of the pause."""
-
-
-@dataclass(eq=False)
-class SwitchUndone(HoldfastError):
-    """A switch was begun and taken back."""
-
-    step: Step
-    why: str
-
-    def __str__(self) -> str:
-        return (
-            f"the switch was undone at the step '{self.step.value}': {self.why}. The old primary takes writes as before; "
-            "look at holdfast migrate status, then try again"
-        )
 
 
 @dataclass

@@ -18,10 +18,10 @@ from holdfast.migrate.observe import see_end
 from holdfast.migrate.relay.commands import merged
 from holdfast.migrate.relay.relay import Relay, Settings
 from holdfast.migrate.relay.spool import Spool
-from holdfast.migrate.relay.switch import NotReady
 from holdfast.migrate.relay.translation import commands_of, dialect_of, rewriting_for
 from holdfast.migrate.seen import SeenServer
 from holdfast.migrate.settings import Book
+from holdfast.migrate.switching import NotReady
 from holdfast.migrate.write.checkpoint import PREFIX, Marks
 from holdfast.migrate.write.importing import leave
 from holdfast.migrate.write.marks import Checkpoints
