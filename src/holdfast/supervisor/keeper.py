@@ -19,6 +19,7 @@ from holdfast.engine.connection import Credentials, TlsTrust
 from holdfast.engine.datafiles import drop_snapshot, put_aside
 from holdfast.state import StateFolder, private_folder, write_private
 from holdfast.supervisor import protocol
+from holdfast.supervisor.acl_watch import AclWatch
 from holdfast.supervisor.doors import Doors
 from holdfast.supervisor.events import Events
 from holdfast.supervisor.guarded import GuardedNode
@@ -60,6 +61,7 @@ class Keeper:
         self._promised: set[int] = set()
         self._rotating: asyncio.Task[None] | None = None
         self._guardians: dict[str, Guardian] = {}
+        self._acl_watches: dict[str, AclWatch] = {}
         self.events = Events(state.supervisor)
 
     async def begin(self) -> None:
@@ -88,6 +90,8 @@ class Keeper:
         """Stop watching; nodes run on."""
         if self._rotating is not None:
             self._rotating.cancel()
+        for acl_watch in self._acl_watches.values():
+            await acl_watch.end()
         for guardian in self._guardians.values():
             await guardian.end()
         for node in self._nodes.values():
@@ -221,7 +225,8 @@ class Keeper:
             ca_file = self.state.nodes / order.cache / "ca.pem"
             write_private(ca_file, order.ca_pem)
             trust = TlsTrust(str(ca_file))
-        doors = Doors(record, Access(Credentials(order.user, order.password), trust))
+        access = Access(Credentials(order.user, order.password), trust)
+        doors = Doors(record, access)
         nodes = {name: GuardedNode(node, self._build) for name, node in here.items()}
         guardian = Guardian(order, doors, nodes, self.events)
         guardian.quorum = Quorum.of(order, self.state.supervisor, guardian.deciding())
@@ -229,6 +234,10 @@ class Keeper:
             node.on_end = functools.partial(guardian.node_ended, name)
         self._guardians[order.cache] = guardian
         await guardian.begin()
+        if order.audit:
+            acl_watch = AclWatch(Doors(record, access), here, self.state, self.events)
+            self._acl_watches[order.cache] = acl_watch
+            acl_watch.begin()
 
     def _see_to_the_ended(self, cache: str) -> None:
         """Nodes that ended while no supervisor watched, as all have after a reboot: they are seen to as if just now."""
@@ -238,6 +247,8 @@ class Keeper:
                 self._guardians[cache].node_ended(name, seen.why, time.monotonic())
 
     async def _end_watch(self, cache: str) -> None:
+        if cache in self._acl_watches:
+            await self._acl_watches.pop(cache).end()
         guardian = self._guardians.pop(cache, None)
         if guardian is not None:
             for (owner, _), node in self._nodes.items():

@@ -15,7 +15,7 @@ from holdfast.topology.record import Kind, Member
 from holdfast.topology.seen import ProcessState, SeenProcess
 
 API = "/v1"
-LEVEL = 4
+LEVEL = 5
 """Raised with every change of what is spoken: a supervisor of another level is replaced, its nodes running on."""
 SPOKEN = f"{__version__} level {LEVEL}"
 START_BOUND_S = 600.0

@@ -159,6 +159,7 @@ class LiveCache:
             ca_pem=self.store.authority(tls.ca_days).cert_pem.decode() if self.record.tls else "",
             machines=self._machines(),
             quiet_until_s=quiet.until_s if quiet else 0.0,
+            audit=self.spec.security.audit,
         )
 
     def _machines(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ import secrets
 import socket
 import ssl
 import stat
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,10 @@ from holdfast.topology.guards import enforcement
 from holdfast.topology.record import Kind, Member
 
 PROBE_BOUND_S = 3.0
+KEPT_BOUND_S = 10.0
+"""Within which a refusal must be in the audit log."""
+KEPT_LOOK_S = 0.2
+AUDIT_TAIL_BYTES = 4 << 20
 SHORTEST_SECRET = 12
 """Shorter words would be found by chance."""
 LARGEST_FILE_BYTES = 64 << 20
@@ -298,14 +303,9 @@ async def audited(stage: Stage) -> Measured:
         audit(stage.state, "prove", {"cache": stage.record.name, "run": stage.run})
         path = stage.state.audit_log
         mode = stat.S_IMODE(path.stat().st_mode)
-        for line in path.read_text(errors="replace").splitlines()[-50:]:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            logged |= (
-                isinstance(entry, dict) and entry.get("action") == "prove" and entry.get("run") == stage.run
-            )
+        logged = any(
+            entry.get("action") == "prove" and entry.get("run") == stage.run for entry in _audit_lines(path)
+        )
     return {
         "servers": len(servers),
         "without_the_refusal": missing,
@@ -315,12 +315,39 @@ async def audited(stage: Stage) -> Measured:
 
 
 async def refusals_kept(stage: Stage) -> Measured:
-    """Where refused log-ins are kept; the engines keep the last 128 in memory."""
-    kept: list[str] = []
-    if stage.state is not None and stage.state.audit_log.exists():
-        kept = [
-            line
-            for line in stage.state.audit_log.read_text(errors="replace").splitlines()
-            if f"{MARK}-intruder" in line
-        ]
-    return {"in_the_audit_log": len(kept)}
+    """A refused log-in on every server: how long until the audit log holds it, which outlives the servers' memory of it."""
+    intruder = f"{MARK}-intruder-{stage.run}-kept"
+    began_s = time.monotonic()
+    waiting = {member.name for member in stage.record.servers}
+    for member in stage.record.servers:
+        await _enters(stage, member, intruder)
+    while waiting and stage.state is not None and time.monotonic() - began_s < KEPT_BOUND_S:
+        await asyncio.sleep(KEPT_LOOK_S)
+        waiting -= {
+            str(entry.get("node"))
+            for entry in _audit_lines(stage.state.audit_log)
+            if entry.get("user") == intruder and entry.get("cache") == stage.record.name
+        }
+    return {
+        "servers": len(stage.record.servers),
+        "not_kept": sorted(waiting),
+        "took_s": round(time.monotonic() - began_s, 1),
+        "bound_s": KEPT_BOUND_S,
+    }
+
+
+def _audit_lines(log: Path) -> Iterator[dict[str, Any]]:
+    """The last entries of the audit log; a line that is cut off is left out."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - AUDIT_TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict):
+            yield entry
