@@ -31,6 +31,7 @@ class Chores:
         self._keys = keys
         self._accounts = accounts
         self._socks: dict[int, socket.socket] = {}
+        self._together = TOGETHER
 
     def prefill(self, values: list[Values], expiry: list[bytes]) -> int:
         """SET every key of every flow. Returns: how many were acknowledged."""
@@ -121,13 +122,26 @@ class Chores:
         for wish in wishes:
             node = self._mender.owner[wish[0][1]]
             waiting[node].append(wish)
-            if len(waiting[node]) >= TOGETHER:
+            if len(waiting[node]) >= self._together:
                 self._pipeline(node, waiting.pop(node), _TRIES)
         for node, rest in waiting.items():
             self._pipeline(node, rest, _TRIES)
 
     def _pipeline(self, node: int, wishes: list[Wish], tries: int) -> None:
-        replies = self._exchange(node, b"".join(data for _, data, _ in wishes), len(wishes))
+        if node not in self._socks:
+            self._socks[node] = self._door.open(node, timeout_s=CHORE_BOUND_S)
+        try:
+            replies = self._exchange(node, b"".join(data for _, data, _ in wishes), len(wishes))
+        except OSError as broken:
+            self._socks.pop(node).close()
+            if len(wishes) == 1 or not isinstance(broken, ConnectionError):
+                raise
+            self._together = half = (
+                len(wishes) // 2
+            )  # so many answers at once may be more than a client is allowed
+            self._pipeline(node, wishes[:half], tries)
+            self._pipeline(node, wishes[half:], tries)
+            return
         moved: dict[int, list[Wish]] = defaultdict(list)
         for wish, reply in zip(wishes, replies, strict=True):
             words = str(reply) if isinstance(reply, hiredis.ReplyError) else ""
@@ -143,9 +157,7 @@ class Chores:
 
     def _exchange(self, node: int, data: bytes, count: int) -> list[Any]:
         """Raises: OSError."""
-        sock = self._socks.get(node)
-        if sock is None:
-            sock = self._socks[node] = self._door.open(node, timeout_s=CHORE_BOUND_S)
+        sock = self._socks[node]
         sock.sendall(data)
         reader = hiredis.Reader()
         replies: list[Any] = []

@@ -1,4 +1,4 @@
-"""A server of the cache's own build, in a folder and on a socket of its own, for what would harm the cache's nodes."""
+"""A server of the cache's own build and settings, in a folder and on a socket of its own, for what would harm its nodes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,15 +36,15 @@ class ScratchFailed(HoldfastError):
 class Scratch:
     """The server; nothing of the cache is in it."""
 
-    def __init__(self, build: EngineBuild, folder: Path, *, load_truncated: bool, fsync: str) -> None:
+    def __init__(self, build: EngineBuild, folder: Path, settings: Mapping[str, str]) -> None:
         self._build = build
         self.folder = folder
         self._socket = folder / "s"
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "scratch.conf").write_text(
-            f'port 0\nunixsocket "{self._socket}"\ndir "{folder}"\nsave ""\nappendonly yes\nappendfsync {fsync}\n'
-            f"auto-aof-rewrite-percentage 0\naof-load-truncated {'yes' if load_truncated else 'no'}\n"
+            f'port 0\nunixsocket "{self._socket}"\ndir "{folder}"\nsave ""\nauto-aof-rewrite-percentage 0\n'
             f'logfile "{folder}/scratch.log"\ndaemonize no\n'
+            + "".join(f"{name} {value}\n" for name, value in settings.items())
         )
 
     async def start(self) -> None:
@@ -93,13 +93,13 @@ class Scratch:
             await asyncio.to_thread(self._process.wait, 10)
 
     def cut_aof_tail(self, count: int) -> int:
-        """Take the last bytes off its append-only file. Returns: how many. Raises: ScratchFailed where there is none."""
+        """Take the last bytes off its append-only file. Returns: how many; 0 where it wrote no such file."""
         found = sorted(
             (path for path in self.folder.rglob("*.aof") if path.stat().st_size), key=lambda path: path.name
         )
         grown = [path for path in found if ".incr." in path.name or path.name == "appendonly.aof"]
         if not grown:
-            raise ScratchFailed("wrote no append-only file")
+            return 0
         size = grown[-1].stat().st_size
         cut = min(count, size)
         with grown[-1].open("r+b") as file:
@@ -113,14 +113,15 @@ class Scratch:
 
 
 @asynccontextmanager
-async def scratch_server(
-    stage: Stage, *, load_truncated: bool = True, fsync: str = "always"
-) -> AsyncIterator[Scratch]:
-    """A started server, ended and removed afterwards. Raises: ScratchFailed."""
+async def scratch_server(stage: Stage, settings: Mapping[str, str]) -> AsyncIterator[Scratch]:
+    """A started server, ended and removed afterwards. Args: `settings`, as nodes of the cache have them.
+
+    Raises: ScratchFailed.
+    """
     if stage.live is None:
         raise ScratchFailed("needs a cache whose engine is on this machine")
     with tempfile.TemporaryDirectory(prefix="hf-prove-") as name:
-        server = Scratch(stage.live.build, Path(name), load_truncated=load_truncated, fsync=fsync)
+        server = Scratch(stage.live.build, Path(name), settings)
         try:
             await server.start()
             yield server

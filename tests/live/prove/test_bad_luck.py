@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +53,14 @@ def test_a_cache_that_is_down_or_half_down(bench: Bench) -> None:
     assert outcomes["connectivity.topology"] == "not kept"
     assert outcomes["security.rights"] == "kept"
     assert outcomes["security.addresses"] == "not provable here"  # nobody tells what is enforced
+    done = shop.prove("--only", "availability")
+    assert done.code == 0, done.err
+    verdict = next(
+        each["verdict"] for each in done.facts["findings"] if each["id"] == "availability.primary-killed"
+    )
+    assert verdict["outcome"] == "not provable here"
+    assert "its supervisor running" in verdict["why"]
+    assert "start it with holdfast up" in verdict["why"]
     os.kill(bench.pids("shop")["n1"], signal.SIGKILL)
     done = shop.prove()
     assert done.code == 1
@@ -180,6 +189,63 @@ def test_a_cache_that_holdfast_did_not_start(bench: Bench) -> None:
     assert outcomes["performance.latency"] == "skipped"
     assert outcomes["availability.primary-killed"] == "skipped"
     assert len(bench.pids("shop")) == 6
+
+
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+int clock_gettime(clockid_t which, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    struct timespec steady;
+    int failed = real(which, now);
+    if (!failed && which == CLOCK_REALTIME && !real(CLOCK_MONOTONIC, &steady))
+        now->tv_sec += steady.tv_sec / 2 % 2 ? 3600 : -3600;
+    return failed;
+}
+"""
+"""The wall clock an hour ahead and an hour behind, every two seconds another."""
+
+
+@pytest.mark.long
+def test_a_wall_clock_that_jumps_hours_back_and_forth(bench: Bench) -> None:
+    """For `prove` and its load processes; the cache and its supervisor run by the right one."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler is here to make a wrong clock with")
+    shop = up(bench)
+    source, library = bench.folder / "clock.c", bench.folder / "clock.so"
+    source.write_text(CLOCK)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True, timeout=60
+    )
+    bench.environ["LD_PRELOAD"] = str(library)
+    words = [f"--only={check}" for check in JUMPED]
+    done = shop.prove(*words)
+    del bench.environ["LD_PRELOAD"]
+    assert done.code == 0, (done.out, done.err)
+    found = {each["id"]: each for each in done.facts["findings"] if each["id"] in JUMPED}
+    for check, finding in found.items():
+        assert finding["verdict"]["outcome"] == "kept", finding
+        assert 0 <= finding["took_s"] < 100, check
+    load = found["performance.latency"]["measured"]
+    assert 0 < load["overall"]["percentiles_ms"]["50"] < load["overall"]["max_ms"] < 60_000
+    for check in ("availability.replica-killed", "availability.primary-killed"):
+        measured = found[check]["measured"]
+        assert 0 < measured["gap_ms"] < 60_000
+        assert measured["ledger"]["lost_without_wait"] == 0
+
+
+JUMPED = (
+    "connectivity.services",
+    "security.audit",
+    "security.refusals-kept",
+    "durability.disk-full",
+    "performance.latency",
+    "availability.replica-killed",
+    "availability.primary-killed",
+)
 
 
 @pytest.mark.long

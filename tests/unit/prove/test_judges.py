@@ -83,18 +83,25 @@ def config(**changed: str) -> dict[str, Any]:
 
 
 TLS_NODE = {"version": "TLSv1.3", "days_left": 365.0}
-SCRATCH = {
+CUT = {
+    "nodes": ["n1"],
+    "settings": {},
     "written": 200,
     "cut_bytes": 20,
     "keys_after": 199,
     "refused": "",
     "took_ms": 30.0,
-    "load_truncated": True,
 }
 FULL = {
-    "fsync": "everysec", "acknowledged": 250, "refused_with": "MISCONF", "ended": False, "accepted_again_after_s": 0.2,
-    "kept_after_a_crash": 251,
+    "nodes": ["n1"], "settings": {"appendfsync": "everysec"}, "acknowledged": 250, "refused_with": "MISCONF", "ended": False,
+    "accepted_again_after_s": 0.2, "kept_after_a_crash": 251,
 }  # fmt: skip
+
+
+def runs(*each: dict[str, Any]) -> dict[str, Any]:
+    return {"runs": list(each)}
+
+
 SECRETS: dict[str, Any] = {"secrets": 4, "found": [], "open": [], "files": 9, "processes": 9}
 AUDIT: dict[str, Any] = {
     "servers": 6,
@@ -102,6 +109,7 @@ AUDIT: dict[str, Any] = {
     "action_logged": True,
     "audit_log_mode": "0600",
 }
+REFUSED: dict[str, Any] = {"servers": 6, "not_kept": [], "took_s": 1.4, "bound_s": 10.0}
 ADDRESSES: dict[str, Any] = {
     "listening": ["127.0.0.1"], "tried": 6, "other_addresses": ["10.0.0.2"], "entered": [], "allow": ["127.0.0.0/8"],
     "enforced": {"local": {"holds": True, "how": "bind to loopback only", "why": "x"}},
@@ -125,9 +133,10 @@ KEPT: list[tuple[Judge, dict[str, Any]]] = [
     (security.tls_versions, {"below": ["1.0", "1.1"], "tried": 4, "spoken": [], "untried": []}),
     (security.secrets_hidden, SECRETS),
     (security.audited, AUDIT),
+    (security.refusals_kept, REFUSED),
     (durability.config, config()),
-    (durability.aof_tail, SCRATCH),
-    (durability.disk_full, FULL),
+    (durability.aof_tail, runs(CUT)),
+    (durability.disk_full, runs(FULL)),
     (performance.latency, load()),
     (performance.most, load(rate_per_s=20_000.0)),
     (performance.pipelining, PIPES),
@@ -164,13 +173,15 @@ BROKEN: list[tuple[Judge, dict[str, Any], str]] = [
     (security.audited, AUDIT | {"without_the_refusal": ["n3"]}, "n3 has no record"),
     (security.audited, AUDIT | {"action_logged": False}, "not in audit.log"),
     (security.audited, AUDIT | {"audit_log_mode": "0644"}, "0644"),
+    (security.refusals_kept, REFUSED | {"not_kept": ["n2"]}, "n2 refused a log-in, and audit.log has nothing"),
     (durability.config, config(appendonly="no"), "appendonly no instead of yes"),
     (durability.config, {"nodes": {"n1": {"failed": "gone"}}}, "gone"),
-    (durability.aof_tail, SCRATCH | {"refused": "Bad file format"}, "Bad file format"),
-    (durability.aof_tail, SCRATCH | {"keys_after": 100}, "100 keys are gone"),
-    (durability.disk_full, FULL | {"kept_after_a_crash": 100}, "150 acknowledged writes were gone"),
-    (durability.disk_full, FULL | {"refused_with": ""}, "went on acknowledging"),
-    (durability.disk_full, FULL | {"accepted_again_after_s": None}, "did not take writes again"),
+    (durability.aof_tail, runs(CUT, CUT | {"nodes": ["n2"], "refused": "Bad file format"}), "n2: set as it is, a server does not start: Bad"),
+    (durability.aof_tail, runs(CUT | {"keys_after": 100}), "100 keys are gone"),
+    (durability.aof_tail, runs(CUT | {"cut_bytes": 0, "keys_after": 0}), "writes no append-only file"),
+    (durability.disk_full, runs(FULL | {"kept_after_a_crash": 100}), "150 acknowledged writes were gone"),
+    (durability.disk_full, runs(FULL, FULL | {"nodes": ["n2"], "refused_with": ""}), "n2: set as it is, a server goes on"),
+    (durability.disk_full, runs(FULL | {"accepted_again_after_s": None}), "did not take writes again"),
     (performance.latency, load(at_percentile_ms=9.0), "p99 is 9.00 ms"),
     (performance.latency, load(answered=30_000), "only 60%"),
     (performance.latency, load(lost=2), "2 acknowledged writes"),
@@ -178,6 +189,7 @@ BROKEN: list[tuple[Judge, dict[str, Any], str]] = [
     (performance.latency, load(errors={"OOM": 4}), "4 commands failed (OOM)"),
     (performance.most, load(rate_per_s=9000.0), "less than 10,000/s"),
     (performance.pipelining, PIPES | {"together": {"rate_per_s": 900.0, "errors": {}}}, "0.90 x"),
+    (performance.pipelining, PIPES | {"together": {"rate_per_s": 9e3, "errors": {"OOM": 3}}}, "3 commands in pipelines failed (OOM)"),
     (performance.memory, memory(declared_bytes=500 << 20), "maxmemory of all primaries"),
     (performance.memory, memory(used_bytes=2_000_000), "+100% of what was predicted"),
     (performance.memory, memory(fragmentation={"n1": {"ratio": 2.0, "bytes": 90 << 20}}), "fragmentation of 2.00"),
@@ -228,20 +240,35 @@ def test_every_judge_that_can_say_kept_is_tested_both_ways() -> None:
         (availability.failover, failure()),
         (availability.cold_start, failure()),
         (availability.promise, {"gaps_ms": {"x": 1.0}}),
-        (durability.aof_tail, SCRATCH),
+        (durability.aof_tail, runs()),
+        (durability.disk_full, runs()),
         (durability.backup, {}),
         (durability.region, {}),
         (durability.alerts, {}),
         (connectivity.tls, {"tls": False, "nodes": {}}),
         (connectivity.plaintext, {"tls": False, "nodes": {}}),
         (security.addresses, ADDRESSES),
-        (security.refusals_kept, {"in_the_audit_log": 0}),
     ],
 )
 def test_where_nothing_is_promised_nothing_is_kept(judge: Judge, measured: dict[str, Any]) -> None:
     verdict = judge(measured, spec(BARE))
     assert verdict.outcome is Outcome.NOT_PROVABLE
     assert ";" in verdict.why  # the reason, and what would make it provable
+
+
+def test_a_truncated_file_that_must_be_refused() -> None:
+    strict = spec(SPEC.replace("fsync: everysec", "fsync: everysec, load_truncated: false"))
+    assert (
+        durability.aof_tail(runs(CUT | {"refused": "Unexpected end of file"}), strict).outcome is Outcome.KEPT
+    )
+    verdict = durability.aof_tail(runs(CUT), strict)
+    assert verdict.outcome is Outcome.NOT_KEPT
+    assert "without a word" in verdict.why
+
+
+def test_no_audit_log_is_promised_so_none_is_kept() -> None:
+    verdict = security.refusals_kept(REFUSED, spec(BARE + "security: {audit: false}\n"))
+    assert verdict.outcome is Outcome.NOT_PROVABLE
 
 
 def test_a_promise_of_availability_without_a_measured_gap_is_not_kept_by_default() -> None:

@@ -12,6 +12,7 @@ from holdfast.errors import HoldfastError
 from holdfast.prove.check import Measured
 from holdfast.prove.scratch import Scratch, scratch_server
 from holdfast.prove.stage import Stage
+from holdfast.topology.record import Member
 
 ASKED = (
     "save",
@@ -27,6 +28,18 @@ ASKED = (
 )
 TAIL_KEYS = 200
 FULL_BYTES = 1 << 20
+FULL_WRITES = 1500
+"""Of 4 kB each: several times more than there is room for."""
+
+
+KEEPING = (
+    "appendonly",
+    "appendfsync",
+    "aof-load-truncated",
+    "no-appendfsync-on-rewrite",
+    "aof-use-rdb-preamble",
+)
+"""The settings of a node that a scratch server takes over: what is tried is what the cache would do, not what it should."""
 
 
 async def config(stage: Stage) -> Measured:
@@ -34,19 +47,41 @@ async def config(stage: Stage) -> Measured:
     told: dict[str, Any] = {}
     for member in stage.record.servers:
         try:
-            async with stage.at(member) as node:
-                found = await node.ask("CONFIG", "GET", "*")
-                pairs = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
-                told[member.name] = {name: str(pairs.get(name, "")) for name in ASKED}
+            settings = await _settings(stage, member)
+            told[member.name] = {name: settings.get(name, "") for name in ASKED}
         except HoldfastError as failed:
             told[member.name] = {"failed": str(failed)}
     return {"nodes": told}
 
 
+async def _settings(stage: Stage, member: Member) -> dict[str, str]:
+    async with stage.at(member) as node:
+        found = await node.ask("CONFIG", "GET", "*")
+    pairs = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
+    return {str(name): str(value) for name, value in pairs.items()}
+
+
+async def _kinds(stage: Stage) -> list[tuple[dict[str, str], list[str]]]:
+    """The settings that nodes keep their data by, each kind once, with the nodes that have them. Raises: HoldfastError."""
+    kinds: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for member in stage.record.servers:
+        settings = await _settings(stage, member)
+        kind = tuple((name, settings[name]) for name in KEEPING if name in settings)
+        kinds.setdefault(kind, []).append(member.name)
+    return [(dict(kind), names) for kind, names in kinds.items()]
+
+
 async def aof_tail(stage: Stage) -> Measured:
-    """A server of the same build whose append-only file ends in the middle of a write."""
-    aof = stage.spec.persistence.aof
-    async with scratch_server(stage, load_truncated=aof.load_truncated) as server:
+    """A server of the same build and settings whose append-only file ends in the middle of a write."""
+    if not stage.spec.persistence.aof.enabled:
+        return {"runs": []}
+    return {
+        "runs": [await _cut(stage, settings) | {"nodes": names} for settings, names in await _kinds(stage)]
+    }
+
+
+async def _cut(stage: Stage, settings: dict[str, str]) -> dict[str, Any]:
+    async with scratch_server(stage, settings | {"appendfsync": "always"}) as server:
         for number in range(TAIL_KEYS):
             await server.ask("SET", f"key:{number}", "x" * 50)
         await server.kill()
@@ -60,21 +95,30 @@ async def aof_tail(stage: Stage) -> Measured:
         except HoldfastError as failed:
             refused = str(failed)
         return {
+            "settings": settings,
             "written": TAIL_KEYS,
             "cut_bytes": cut,
             "keys_after": keys,
             "refused": refused,
             "took_ms": round((time.monotonic() - began_s) * 1000, 1),
-            "load_truncated": aof.load_truncated,
         }
 
 
 async def disk_full(stage: Stage) -> Measured:
-    """A server of the same build that may write no more than a megabyte: what it says, keeps, and does when there is room."""
-    aof = stage.spec.persistence.aof
-    if not aof.enabled:
-        return {}
-    async with scratch_server(stage, fsync=aof.fsync.value) as server:
+    """A server of the same build and settings that may write no more than a megabyte: what it says, keeps, and does when
+    there is room.
+    """
+    if not stage.spec.persistence.aof.enabled:
+        return {"runs": []}
+    return {
+        "runs": [
+            await _filled_up(stage, settings) | {"nodes": names} for settings, names in await _kinds(stage)
+        ]
+    }
+
+
+async def _filled_up(stage: Stage, settings: dict[str, str]) -> dict[str, Any]:
+    async with scratch_server(stage, settings) as server:
         server.limit_files(FULL_BYTES)
         acknowledged, words = await _until_refused(server)
         server.limit_files(None)
@@ -87,7 +131,7 @@ async def disk_full(stage: Stage) -> Measured:
         await server.start()
         survived = int(await server.ask("DBSIZE"))
         return {
-            "fsync": aof.fsync.value,
+            "settings": settings,
             "acknowledged": acknowledged,
             "refused_with": words,
             "ended": ended,
@@ -106,7 +150,7 @@ async def _until_refused(server: Scratch) -> tuple[int, str]:
         except HoldfastError as refused:
             return acknowledged, str(refused)
         acknowledged += 1
-        if acknowledged > 20_000:
+        if acknowledged >= FULL_WRITES:
             break
     return acknowledged, ""
 

@@ -57,41 +57,57 @@ def aof_tail(measured: Measured, spec: Spec) -> Verdict:
     """A file that ends in the middle of a write is loaded up to there, or refused, as declared."""
     if not spec.persistence.aof.enabled:
         return not_provable("no append-only file", "there is none to truncate", "declare persistence.aof")
-    if not measured["load_truncated"]:
-        told = "refused to start" if measured["refused"] else f"loaded {measured['keys_after']} keys"
-        faults = [] if measured["refused"] else ["a truncated file was loaded without a word"]
-        return judged("a truncated file is refused", told, faults)
-    lost = measured["written"] - measured["keys_after"]
-    told = f"{measured['cut_bytes']} bytes cut off: {measured['keys_after']} of {measured['written']} keys back in {measured['took_ms']:.0f} ms"
-    faults = [f"it did not start: {measured['refused']}"] if measured["refused"] else []
-    if not faults and lost > 1:
-        faults.append(f"{lost} keys are gone where one write was cut")
-    return judged("a truncated file loads up to the cut", told, faults, "tried on a server of the same build")
+    loads = spec.persistence.aof.load_truncated
+    promised = "a truncated file loads up to the cut" if loads else "a truncated file is refused"
+    told, faults = [], []
+    for run in measured["runs"]:
+        names = ", ".join(run["nodes"])
+        lost = run["written"] - run["keys_after"]
+        if not run["cut_bytes"]:
+            faults.append(f"{names}: set as it is, a server writes no append-only file")
+        elif run["refused"]:
+            told.append("refused to start")
+            if loads:
+                faults.append(f"{names}: set as it is, a server does not start: {run['refused']}")
+        else:
+            told.append(
+                f"{run['cut_bytes']} bytes cut off: {run['keys_after']} of {run['written']} keys back in {run['took_ms']:.0f} ms"
+            )
+            if not loads:
+                faults.append(f"{names}: set as it is, a server loads a truncated file without a word")
+            elif lost > 1:
+                faults.append(f"{names}: {lost} keys are gone where one write was cut")
+    return judged(promised, "; ".join(told), faults, SCRATCH_NOTE)
+
+
+SCRATCH_NOTE = "tried on a server of the same build and settings, beside the cache"
 
 
 def disk_full(measured: Measured, spec: Spec) -> Verdict:
     """Writes are refused in words, nothing acknowledged is lost, and it goes on when there is room."""
     promised = "no acknowledged write is lost on a full disk"
-    if not measured:
+    if not spec.persistence.aof.enabled:
         return not_provable(
             promised, "without an append-only file a write touches no disk", "declare persistence.aof"
         )
-    again = measured["accepted_again_after_s"]
-    told = (
-        f"{measured['acknowledged']} writes acknowledged, then {'it ended' if measured['ended'] else 'refused'}; accepted again "
-        f"{f'{again:g} s after there was room' if again is not None else 'never'}; {measured['kept_after_a_crash']} kept after a crash"
-    )
-    faults = []
-    if not measured["refused_with"]:
-        faults.append("it went on acknowledging writes that it could not keep")
-    if again is None:
-        faults.append("it did not take writes again when there was room")
-    if measured["kept_after_a_crash"] < measured["acknowledged"]:
-        gone = measured["acknowledged"] - measured["kept_after_a_crash"]
-        faults.append(f"{gone} acknowledged writes were gone after a crash")
-    return judged(
-        promised, told, faults, f"tried on a server of the same build, with fsync {measured['fsync']}"
-    )
+    told, faults = [], []
+    for run in measured["runs"]:
+        names = ", ".join(run["nodes"])
+        again = run["accepted_again_after_s"]
+        after = "it ended" if run["ended"] else "refused" if run["refused_with"] else "none refused"
+        told.append(
+            f"fsync {run['settings'].get('appendfsync', 'unknown')}: {run['acknowledged']} writes acknowledged, then {after}; "
+            f"accepted again {f'{again:g} s after there was room' if again is not None else 'never'}; "
+            f"{run['kept_after_a_crash']} kept after a crash"
+        )
+        if not run["refused_with"]:
+            faults.append(f"{names}: set as it is, a server goes on acknowledging writes that it cannot keep")
+        if again is None:
+            faults.append(f"{names}: it did not take writes again when there was room")
+        if run["kept_after_a_crash"] < run["acknowledged"]:
+            gone = run["acknowledged"] - run["kept_after_a_crash"]
+            faults.append(f"{names}: {gone} acknowledged writes were gone after a crash")
+    return judged(promised, "; ".join(told), faults, SCRATCH_NOTE)
 
 
 def backup(measured: Measured, spec: Spec) -> Verdict:
@@ -103,7 +119,7 @@ def backup(measured: Measured, spec: Spec) -> Verdict:
     return not_provable(
         promised,
         "this version takes no backups, so none can be restored",
-        "holdfast backup and a restore drill; availability.cold-start measures what the nodes' own files bring back",
+        "a restore drill would make it provable; until then availability.cold-start measures what the nodes' own files bring back",
     )
 
 
@@ -114,7 +130,7 @@ def region(measured: Measured, spec: Spec) -> Verdict:
     return not_provable(
         f"a copy in {spec.dr.region}",
         "a copy in another region cannot be tried from one place",
-        "a second cache there and a run of its own",
+        "run holdfast prove on a second cache there",
     )
 
 
@@ -123,5 +139,5 @@ def alerts(measured: Measured, spec: Spec) -> Verdict:
     return not_provable(
         f"{len(spec.alerts)} alert rules",
         "this version evaluates no alert rules, so none can fire",
-        "holdfast watch, which each rule will be provoked against",
+        "a watcher that evaluates them would make it provable, for each rule can be provoked",
     )

@@ -83,7 +83,9 @@ def pipelining(measured: Measured, spec: Spec) -> Verdict:
     gain = many["rate_per_s"] / max(one["rate_per_s"], 1)
     told = f"{one['rate_per_s']:,.0f}/s one by one, {many['rate_per_s']:,.0f}/s in pipelines of {measured['size']}: {gain:.1f} x"
     faults = [f"the gain is {gain:.2f} x"] if gain <= 1 else []
-    faults += [f"{name} failed" for name in many["errors"]]
+    for how, load in (("one by one", one), ("in pipelines", many)):
+        if failed := sum(load["errors"].values()):
+            faults.append(f"{failed:,} commands {how} failed ({', '.join(sorted(load['errors']))})")
     return judged(f"pipelines of {measured['size']} carry more", told, faults)
 
 
