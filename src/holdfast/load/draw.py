@@ -10,7 +10,8 @@ from holdfast.codec.crc import key_slot
 from holdfast.load.workload import GROUP_KEYS, MARK, Command, Flow
 from holdfast.spec.pattern import FieldPart, parse_pattern
 
-_RANKS_AT_ONCE = 1024
+_RANKS_AT_ONCE = 32
+"""Few: while more are drawn, answers wait."""
 _LARGEST_TABLE = 2_000_000
 """Ranks beyond this share the weight of the last: their chance is too small to matter, the table's memory is not."""
 

@@ -55,6 +55,7 @@ class Offer:
     pipeline: int = 1
     """Commands sent together."""
     workers: int = 2
+    """Load processes at the most; a rate that fewer can offer gets fewer."""
     warm_up_s: float = 0.5
     """Offered before anything counts."""
     prefill: bool = True

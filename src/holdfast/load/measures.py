@@ -11,7 +11,9 @@ from holdfast.load.job import WorkerReport
 
 LOWEST_US, HIGHEST_US, DIGITS = 1, 120_000_000, 3
 BUCKET_S = 0.1
-_FOLD_AT = 20_000
+_QUICK_US = 1 << 16
+"""Below this a microsecond is a place in a list: to count there takes no more than to remember, and nothing has to be
+counted in bulk later, which would hold the loop up."""
 
 
 def histogram_of(counted: Mapping[int, int]) -> HdrHistogram:
@@ -27,17 +29,41 @@ def encoded(histogram: HdrHistogram) -> str:
     return bytes(histogram.encode()).decode("ascii")
 
 
+class Counts:
+    """How often each number of microseconds came."""
+
+    __slots__ = ("_quick", "_rest")
+
+    def __init__(self) -> None:
+        self._quick = [0] * _QUICK_US
+        self._rest: Counter[int] = Counter()
+
+    def add(self, value_us: int) -> None:
+        """One of at least 0."""
+        if value_us < _QUICK_US:
+            self._quick[value_us] += 1
+        else:
+            self._rest[value_us] += 1
+
+    def update(self, counted: Mapping[int, int]) -> None:
+        self._rest.update(counted)
+
+    def all(self) -> Counter[int]:
+        """Microseconds -> how often."""
+        found = Counter({value_us: count for value_us, count in enumerate(self._quick) if count})
+        found.update(self._rest)
+        return found
+
+
 class Measures:
-    """Collects; a value costs one append, and is counted in bulk."""
+    """Collects."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.began_s = 0.0
         self.names = names
-        self.values: list[list[int]] = [[] for _ in names]
-        """For each kind: microseconds since due, appended by the worker's loop itself."""
-        self._counted: list[Counter[int]] = [Counter() for _ in names]
-        self._late: list[int] = []
-        self._late_counted: Counter[int] = Counter()
+        self.values = [Counts() for _ in names]
+        """For each kind: microseconds since due, counted by the worker's loop itself."""
+        self._late = Counts()
         self._acks: Counter[int] = Counter()
         self._errors: Counter[int] = Counter()
         self._worst: dict[int, int] = {}
@@ -48,10 +74,7 @@ class Measures:
 
     def late(self, late_s: float) -> None:
         """The worker sent something that much later than it could have."""
-        self._late.append(int(late_s * 1e6))
-        if len(self._late) > _FOLD_AT:
-            self._late_counted.update(self._late)
-            self._late.clear()
+        self._late.add(max(0, int(late_s * 1e6)))
 
     def took(self, count: int, worst_us: int, now_s: float) -> None:
         """That many answers came now, the longest awaited after `worst_us`."""
@@ -59,10 +82,6 @@ class Measures:
         self._acks[bucket] += count
         if worst_us > self._worst.get(bucket, 0):
             self._worst[bucket] = worst_us
-        for values, counted in zip(self.values, self._counted, strict=True):
-            if len(values) > _FOLD_AT:
-                counted.update(values)
-                values.clear()
 
     def failed(self, count: int, now_s: float) -> None:
         self._errors[int((now_s - self.began_s) / BUCKET_S)] += count
@@ -75,17 +94,14 @@ class Measures:
         )  # a histogram of 10,000 points is exact enough for those that never went
         for batch in range(0, batches, stride):
             unsent[int((end_s - due_s - batch * step_s) * 1e6)] += each * stride
-        self._counted[0].update(unsent)
+        self.values[0].update(unsent)
 
     def fill(self, report: WorkerReport) -> None:
         """Into the report."""
-        for name, values, counted in zip(self.names, self.values, self._counted, strict=True):
-            counted.update(values)
-            values.clear()
-            if counted:
+        for name, values in zip(self.names, self.values, strict=True):
+            if counted := values.all():
                 report.histograms[name] = encoded(histogram_of(counted))
-        self._late_counted.update(self._late)
-        report.late = encoded(histogram_of(self._late_counted))
+        report.late = encoded(histogram_of(self._late.all()))
         length = max((*self._acks, *self._errors), default=-1) + 1
         report.bucket_acks = [self._acks[place] for place in range(length)]
         report.bucket_errors = [self._errors[place] for place in range(length)]

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import psutil
@@ -78,10 +79,23 @@ def reach_of(record: CacheRecord, seen: SeenCache, access: Access) -> Reach:
     )
 
 
-def workers_for(offer: Offer) -> Offer:
-    """The offer with no more workers than clients or cores."""
-    cores = os.cpu_count() or 1
-    return replace(offer, workers=max(1, min(offer.workers, offer.clients, max(2, cores))))
+ONE_WORKER_OPS, ONE_WORKER_TLS_OPS = 30_000, 12_000
+"""What one load process offers on about half a core; measured (benchmarks/RESULTS.md, Load generator)."""
+LONG_PIPELINE, LONG_PIPELINE_GAIN = 8, 2
+"""From so many commands together on, one process offers so much more."""
+
+
+def workers_for(offer: Offer, *, tls: bool = False, cores: int = os.cpu_count() or 1) -> Offer:
+    """The offer with no more workers than clients or cores, and than its rate needs: one that is not needed only takes
+    the cores that answer.
+    """
+    most = max(1, min(offer.workers, offer.clients, max(2, cores)))
+    if not offer.rate_per_s:
+        return replace(offer, workers=most)
+    one_ops = ONE_WORKER_TLS_OPS if tls else ONE_WORKER_OPS
+    if offer.pipeline >= LONG_PIPELINE:
+        one_ops *= LONG_PIPELINE_GAIN
+    return replace(offer, workers=min(most, ceil(offer.rate_per_s / one_ops)))
 
 
 async def offer_load(
@@ -92,7 +106,7 @@ async def offer_load(
     Args: `run`, the word that marks its keys; one is made where none is given.
     Raises: LoadFailed. Cancelled, it ends its workers, which remove what they wrote first.
     """
-    offer = workers_for(offer)
+    offer = workers_for(offer, tls=bool(reach.ca_file))
     run = run or secrets.token_hex(3)
     seed = secrets.randbelow(1 << 30)
     jobs = [Job(run, worker, reach, offer, workload.flows, seed) for worker in range(offer.workers)]

@@ -22,7 +22,7 @@ from holdfast.load.job import Job, WorkerReport, share_out
 from holdfast.load.links import Link, Mender
 from holdfast.load.measures import Measures
 
-DRAWN_AT_ONCE = 512
+DRAWN_AT_ONCE = 32
 DRAIN_BOUND_S = 2.0
 LONGEST_SLEEP_S = 0.05
 
@@ -213,7 +213,7 @@ class Worker:
                 continue
             if self.counting:
                 took_us = int((now_s - due_s) * 1e6)
-                self.measures.values[kind].append(took_us)
+                self.measures.values[kind].add(took_us)
                 if kind != FILL:
                     answered += 1
                 if took_us > worst_us:

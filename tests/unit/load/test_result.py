@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.load.job import Offer, WorkerReport, share_out
-from holdfast.load.measures import Measures
+from holdfast.load.measures import Counts, Measures
 from holdfast.load.result import Limit, limit_of, limit_words, merged
 
 
@@ -13,7 +13,8 @@ def report(worker: int, values_us: list[int]) -> WorkerReport:
     made = WorkerReport(worker, counted_s=1.0, offered=len(values_us), cpu_share=0.4)
     measures = Measures(["GET", "FILL"])
     measures.begin(100.0)
-    measures.values[0] += values_us
+    for value_us in values_us:
+        measures.values[0].add(value_us)
     measures.took(len(values_us), max(values_us), 100.05)
     measures.fill(made)
     return made
@@ -36,7 +37,8 @@ def test_commands_that_were_never_sent_count_as_waiting() -> None:
     made = WorkerReport(0, counted_s=1.0, offered=100)
     measures = Measures(["GET"])
     measures.begin(0.0)
-    measures.values[0] += [1000] * 100
+    for _ in range(100):
+        measures.values[0].add(1000)
     measures.took(100, 1000, 0.5)
     measures.never_sent(0.0, 0.01, 1.0, 100, 1)
     measures.fill(made)
@@ -74,3 +76,12 @@ def test_a_client_near_its_own_limit_says_so_though_the_offer_was_met() -> None:
 
 def test_clients_are_dealt_evenly() -> None:
     assert share_out(50, 3) == [17, 17, 16]
+
+
+def test_every_length_of_waiting_is_counted_where_it_belongs() -> None:
+    """Below and above what is counted in a list, and none twice."""
+    counts = Counts()
+    for value_us in (0, 1, 1, 65_535, 65_536, 65_536, 90_000_000):
+        counts.add(value_us)
+    counts.update({1: 10, 7_000_000: 2})
+    assert counts.all() == {0: 1, 1: 12, 65_535: 1, 65_536: 2, 7_000_000: 2, 90_000_000: 1}
