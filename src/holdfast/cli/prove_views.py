@@ -24,7 +24,7 @@ WIDE = max(len(outcome.value) for outcome in Outcome)
 
 
 def line_of(finding: Finding) -> Text:
-    """A verdict in one line, and why on the next where it is not kept."""
+    """A verdict in one line, for pipes, and why on the next where it is not kept."""
     verdict = finding.verdict
     text = Text(f"{verdict.outcome.value:<{WIDE}}", style=STYLES[verdict.outcome])
     text.append(f"  {finding.id:<32}", style="default")
@@ -35,6 +35,22 @@ def line_of(finding: Finding) -> Text:
     if verdict.why and verdict.outcome is not Outcome.KEPT:
         text.append(f"\n{'':<{WIDE}}  {verdict.why}", style=STYLES[verdict.outcome])
     return text
+
+
+def block_of(finding: Finding) -> Table:
+    """The same for a terminal of any width: the words wrap beside the verdict."""
+    verdict = finding.verdict
+    style = STYLES[verdict.outcome]
+    told = [Text(finding.id, style="bold")]
+    told += [Text(f"promised: {verdict.promised}", style="dim")] if verdict.promised else []
+    told += [Text(f"measured: {verdict.measured}")] if verdict.measured else []
+    if verdict.why and verdict.outcome is not Outcome.KEPT:
+        told.append(Text(verdict.why, style=style))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=WIDE)
+    table.add_column(overflow="fold")
+    table.add_row(Text(verdict.outcome.value, style=style), Text("\n").join(told))
+    return table
 
 
 def summary_text(evidence: Evidence, folder: Path | None, not_written: str) -> Callable[[Console], None]:

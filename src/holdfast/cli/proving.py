@@ -19,7 +19,7 @@ from holdfast import __version__
 from holdfast.cli.console import err, show, stdout
 from holdfast.cli.exit import ExitCode
 from holdfast.cli.opening import Named, named, opened
-from holdfast.cli.prove_views import checks_table, diff_text, line_of, summary_text
+from holdfast.cli.prove_views import block_of, checks_table, diff_text, line_of, summary_text
 from holdfast.errors import HoldfastError, WrongUsage
 from holdfast.prove.catalog import CHECKS
 from holdfast.prove.check import Check, Disturbs
@@ -226,6 +226,7 @@ async def prove_stage(stage: Stage, wish: Wish, given: Named, teller: _Teller, *
         findings=tuple(outcomes.findings),
         interrupted=outcomes.interrupted,
         notes=tuple(outcomes.notes),
+        files=tuple(Path(each).name for each in given.loaded.files),
     )
     folder = to or place_for(given.state, stage.record.name, at)
     not_written = ""
@@ -296,4 +297,4 @@ class _Teller:
 
     def ends(self, finding: Finding) -> None:
         if not self.quiet and finding.verdict.outcome is not Outcome.SKIPPED:
-            stdout().print(line_of(finding))
+            stdout().print(block_of(finding) if sys.stdout.isatty() else line_of(finding))

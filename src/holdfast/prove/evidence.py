@@ -61,6 +61,8 @@ class Evidence:
     findings: tuple[Finding, ...]
     interrupted: bool = False
     notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    """The spec's files, the base first: an overlay for a laptop declares less than production has."""
 
     def count(self, outcome: Outcome) -> int:
         return sum(finding.verdict.outcome is outcome for finding in self.findings)
@@ -99,7 +101,8 @@ class Evidence:
                 key: each for key, each in value.items() if key not in {"format", "outcomes", "checklist"}
             }
             findings = tuple(_finding(each) for each in facts.pop("findings"))
-            return cls(**{**facts, "notes": tuple(facts.get("notes", ()))}, findings=findings)
+            lists = {name: tuple(facts.get(name, ())) for name in ("notes", "files")}
+            return cls(**{**facts, **lists}, findings=findings)
         except (KeyError, TypeError, ValueError, AttributeError) as wrong:
             raise EvidenceUnreadable(path, f"{type(wrong).__name__}: {wrong}") from wrong
 
