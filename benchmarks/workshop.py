@@ -158,7 +158,7 @@ class Workshop:
                 print(f"  not taken down in order: {failed}", file=sys.stderr)
         for pid in self._supervisor_pids():
             _end(pid, signal.SIGTERM)
-        for pid in self.node_pids():
+        for pid in self._node_pids():
             _end(pid, signal.SIGKILL)
         shutil.rmtree(self.state.parent, ignore_errors=True)
 
@@ -175,7 +175,7 @@ class Workshop:
             if b"holdfast.supervisor" in command and os.fsencode(self.state) in environ:
                 yield int(said)
 
-    def node_pids(self) -> Iterator[int]:
+    def _node_pids(self) -> Iterator[int]:
         for file in self.state.glob("nodes/*/*/node.json"):
             identity = json.loads(file.read_text())["identity"]
             if identity and ProcessIdentity.of(identity["pid"]) == ProcessIdentity.from_json(identity):
