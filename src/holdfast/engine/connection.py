@@ -76,7 +76,7 @@ class NodeDenied(HoldfastError):
     words: str
 
     def __str__(self) -> str:
-        return f"{self.address} refused {self.command} to user {self.user}: {self.words}"
+        return f"{self.address} refused {self.command} to user {self.user or 'default'}: {self.words}"
 
 
 @dataclass(eq=False)

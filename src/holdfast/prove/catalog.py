@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from holdfast.prove.check import Check, Disturbs, Measured, Need
 from holdfast.prove.checks import availability, connectivity, durability, performance, security
+from holdfast.prove.checks.at_rest import at_rest
 from holdfast.prove.judges import availability as judge_availability
 from holdfast.prove.judges import connectivity as judge_connectivity
 from holdfast.prove.judges import durability as judge_durability
@@ -44,7 +45,7 @@ _KILLS = {RECORD, HERE, SUPERVISOR, REPLICAS}
 
 CHECKS: tuple[Check, ...] = (
     _check("connectivity.services", "Each service reads and writes in its namespaces", "services", HARMLESS, 2,
-           {RECORD, SERVICES}, _C.services, _JC.services),
+           {SERVICES}, _C.services, _JC.services),
     _check("connectivity.topology", "Shards, replicas, zones and slots are as declared", "topology", HARMLESS, 1,
            set(), _C.topology, _JC.topology),
     _check("connectivity.tls", "Nodes prove themselves and encrypt", "security.tls", HARMLESS, 1, set(), _C.tls, _JC.tls),
@@ -60,12 +61,14 @@ CHECKS: tuple[Check, ...] = (
            _S.tls_versions, _JS.tls_versions),
     _check("security.secrets", "No secret shows and no file is open to others", "security", HARMLESS, 1, {RECORD, HERE},
            _S.secrets_hidden, _JS.secrets_hidden),
+    _check("security.at-rest", "Files on disk are encrypted", "persistence", HARMLESS, 0, {RECORD, HERE}, at_rest,
+           _JS.at_rest),
     _check("security.audit", "Refusals and operators' actions are on record", "security.audit", HARMLESS, 1,
            {RECORD, HERE}, _S.audited, _JS.audited),
     _check("security.refusals-kept", "Refused log-ins outlive a restart", "security.audit", HARMLESS, 3,
            {RECORD, HERE, SUPERVISOR}, _S.refusals_kept, _JS.refusals_kept),
     _check("durability.config", "Snapshots, append-only file and memory are set as declared", "persistence", HARMLESS, 1,
-           {RECORD}, _D.config, _JD.config),
+           set(), _D.config, _JD.config),
     _check("durability.aof-tail", "An append-only file cut off at its end loads", "persistence.aof.load_truncated",
            HARMLESS, 2, {RECORD, HERE, SUPERVISOR}, _D.aof_tail, _JD.aof_tail),
     _check("durability.disk-full", "A full disk loses no acknowledged write", "persistence", HARMLESS, 3,

@@ -32,7 +32,7 @@ LINES: tuple[Line, ...] = (
     Line(
         "12.3.security.3",
         "data is encrypted",
-        ("connectivity.tls", "security.tls-versions", "security.secrets"),
+        ("connectivity.tls", "security.tls-versions", "security.secrets", "security.at-rest"),
     ),
     Line("12.3.security.4", "an audit log is kept", ("security.audit", "security.refusals-kept")),
     Line("12.3.availability.1", "a zone fails", ("availability.zone-lost",)),
@@ -51,7 +51,7 @@ LINES: tuple[Line, ...] = (
         "failover is automatic",
         ("availability.primary-killed", "availability.supervisor-killed", "availability.minority"),
     ),
-    Line("12.3.availability.4", "backup and restore", ("durability.backup", "durability.config")),
+    Line("12.3.availability.4", "backup and restore", ("durability.backup",)),
     Line("15.1.1", "the cache is up and as declared", ("connectivity.topology", "durability.config")),
     Line("15.1.2", "zones and clustering are active", ("connectivity.topology", "availability.zone-lost")),
     Line("15.1.3", "it is reached through the private network only", ("security.addresses",)),

@@ -11,7 +11,7 @@ from holdfast.prove.check import Check, Disturbs, Need
 from holdfast.prove.verdict import Verdict, not_provable, skipped
 
 INSTEAD = {
-    Need.RECORD: "bring it up with holdfast up, or give the spec of one that is",
+    Need.RECORD: "bring one up by the same spec (holdfast up) and prove that",
     Need.HERE: "run holdfast prove on the machine that its nodes run on",
     Need.SUPERVISOR: "start it with holdfast up",
     Need.REPLICAS: "declare topology.replicas",
@@ -63,7 +63,7 @@ def plan(checks: Sequence[Check], wish: Wish, situation: Situation) -> tuple[Pla
             planned.append(Planned(check, skipped("not asked for")))
         elif order.index(check.disturbs) > order.index(wish.most):
             planned.append(Planned(check, skipped(wish.why_not_more or f"it is {check.disturbs}")))
-        elif lacking := sorted(check.needs - situation.has):
+        elif lacking := _lacking(check.needs - situation.has):
             what = " and ".join(need.value for need in lacking)
             planned.append(
                 Planned(check, not_provable("", f"it needs {what}", "; ".join(INSTEAD[n] for n in lacking)))
@@ -71,6 +71,11 @@ def plan(checks: Sequence[Check], wish: Wish, situation: Situation) -> tuple[Pla
         else:
             planned.append(Planned(check))
     return tuple(planned)
+
+
+def _lacking(needs: Collection[Need]) -> list[Need]:
+    """What is told of what is not there: of a cache that is somebody else's, nothing that would follow from that."""
+    return [Need.RECORD] if Need.RECORD in needs else sorted(needs)
 
 
 def _chosen(check: Check, only: Collection[str]) -> bool:

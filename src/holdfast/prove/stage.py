@@ -75,6 +75,11 @@ class Stage:
     shared: dict[str, Any] = field(default_factory=dict)
     """What one check measured and a later one judges too: gaps by kind of failure."""
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is somebody else's cache, reached by a URL."""
+        return self.state is None
+
     async def look(self) -> SeenCache:
         """The cache as it is now, processes too where a supervisor tells of them."""
         return await observe(self.record, self.access, self.hosts)

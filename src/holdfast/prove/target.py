@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from holdfast.engine.connection import Credentials, Endpoint, EngineNode, TlsTrust
-from holdfast.errors import WrongUsage
+from holdfast.engine.connection import Credentials, Endpoint, EngineNode, NodeDenied, TlsTrust
+from holdfast.errors import HoldfastError, WrongUsage
 from holdfast.prove.check import Need
 from holdfast.prove.plan import Situation
 from holdfast.prove.stage import Stage
@@ -30,6 +30,22 @@ class Elsewhere:
     user: str = ""
     password_file: Path | None = None
     ca_file: Path | None = None
+
+
+@dataclass(eq=False)
+class NotLetIn(HoldfastError):
+    """A cache that Holdfast did not start does not let the given user in."""
+
+    address: str
+    user: str
+    with_password: bool
+
+    def __str__(self) -> str:
+        how = "with the password given" if self.with_password else "without a password"
+        return (
+            f"{self.address} does not let the user {self.user} in {how}, so nothing was tried; give --user and "
+            "--password-file (a file that holds the password alone)"
+        )
 
 
 async def situation_of(stage: Stage) -> Situation:
@@ -80,7 +96,10 @@ async def stage_elsewhere(spec: Spec, elsewhere: Elsewhere, tell: Callable[[str]
     password = _password(elsewhere.password_file)
     trust = TlsTrust(_authority(elsewhere.ca_file)) if parts.scheme == "rediss" else None
     access = Access(Credentials(user, password), trust)
-    record = await _discovered(spec.cache.name, parts.hostname, port, access)
+    try:
+        record = await _discovered(spec.cache.name, parts.hostname, port, access)
+    except NodeDenied as denied:
+        raise NotLetIn(denied.address, user or "default", bool(password)) from denied
     return Stage(spec=spec, record=record, access=access, hosts={}, secrets={}, tell=tell)
 
 

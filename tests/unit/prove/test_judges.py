@@ -123,10 +123,10 @@ ALONE = {"node_timeout_s": 15.0, "stopped_after_s": 16.0, "writes_taken": 300}
 
 Judge = Callable[[Mapping[str, Any], Spec], Verdict]
 KEPT: list[tuple[Judge, dict[str, Any]]] = [
-    (connectivity.services, {"tried": 3, "shards": 3, "services": {}, "failures": []}),
+    (connectivity.services, {"tried": 3, "shards": 3, "services": {}, "by_one_user": "", "failures": []}),
     (connectivity.topology, topology()),
-    (connectivity.tls, {"tls": True, "nodes": {"n1": TLS_NODE}}),
-    (connectivity.plaintext, {"tls": True, "nodes": {"n1": "refused"}}),
+    (connectivity.tls, {"by_url": False, "tls": True, "nodes": {"n1": TLS_NODE}}),
+    (connectivity.plaintext, {"by_url": False, "tls": True, "nodes": {"n1": "refused"}}),
     (security.authentication, {"tried": 4, "let_in": [], "users": 2}),
     (security.rights, {"tried": 9, "allowed": [], "notes": []}),
     (security.addresses, ADDRESSES),
@@ -149,8 +149,8 @@ KEPT: list[tuple[Judge, dict[str, Any]]] = [
     (availability.promise, {"gaps_ms": {"a primary is killed": 90.0, "a zone is lost": 3000.0}}),
 ]
 BROKEN: list[tuple[Judge, dict[str, Any], str]] = [
-    (connectivity.services, {"tried": 3, "shards": 3, "services": {}, "failures": ["cart: no"]}, "cart: no"),
-    (connectivity.services, {"tried": 0, "shards": 0, "services": {}, "failures": ["no primary answers"]}, "no primary"),
+    (connectivity.services, {"tried": 3, "shards": 3, "services": {}, "by_one_user": "", "failures": ["cart: no"]}, "cart: no"),
+    (connectivity.services, {"tried": 0, "shards": 0, "services": {}, "by_one_user": "", "failures": ["no primary answers"]}, "no primary"),
     (connectivity.topology, topology(slots_served=16000), "384 slots are served by nobody"),
     (connectivity.topology, topology(away={"n4": "down"}, up=5), "n4: down"),
     (connectivity.topology, topology(mode="standalone"), "runs as standalone"),
@@ -158,11 +158,11 @@ BROKEN: list[tuple[Judge, dict[str, Any], str]] = [
     (connectivity.topology, topology(unhealthy=["n2"]), "n2 does not hold"),
     (connectivity.topology, topology(shards=topology()["shards"][:2]), "2 shards instead of 3"),
     (connectivity.topology, topology(shards=[{**each, "zone": "b"} for each in topology()["shards"]]), "zone of its primary"),
-    (connectivity.tls, {"tls": False, "nodes": {}}, "do not speak TLS"),
-    (connectivity.tls, {"tls": True, "nodes": {"n1": {"version": "TLSv1.1", "days_left": 300.0}}}, "speaks TLSv1.1"),
-    (connectivity.tls, {"tls": True, "nodes": {"n1": {"version": "TLSv1.3", "days_left": 3.0}}}, "ends in 3 days"),
-    (connectivity.tls, {"tls": True, "nodes": {"n1": {"failed": "expired"}}}, "expired"),
-    (connectivity.plaintext, {"tls": True, "nodes": {"n1": "ANSWERED b'+PONG'"}}, "answers in plaintext"),
+    (connectivity.tls, {"by_url": False, "tls": False, "nodes": {}}, "do not speak TLS"),
+    (connectivity.tls, {"by_url": False, "tls": True, "nodes": {"n1": {"version": "TLSv1.1", "days_left": 300.0}}}, "speaks TLSv1.1"),
+    (connectivity.tls, {"by_url": False, "tls": True, "nodes": {"n1": {"version": "TLSv1.3", "days_left": 3.0}}}, "ends in 3 days"),
+    (connectivity.tls, {"by_url": False, "tls": True, "nodes": {"n1": {"failed": "expired"}}}, "expired"),
+    (connectivity.plaintext, {"by_url": False, "tls": True, "nodes": {"n1": "ANSWERED b'+PONG'"}}, "answers in plaintext"),
     (security.authentication, {"tried": 4, "let_in": ["n1 lets x in"], "users": 2}, "lets x in"),
     (security.rights, {"tried": 9, "allowed": ["cart may FLUSHALL"], "notes": []}, "may FLUSHALL"),
     (security.addresses, ADDRESSES | {"entered": ["10.0.0.2:7100"]}, "takes connections"),
@@ -245,9 +245,12 @@ def test_every_judge_that_can_say_kept_is_tested_both_ways() -> None:
         (durability.backup, {}),
         (durability.region, {}),
         (durability.alerts, {}),
-        (connectivity.tls, {"tls": False, "nodes": {}}),
-        (connectivity.plaintext, {"tls": False, "nodes": {}}),
+        (connectivity.tls, {"by_url": False, "tls": False, "nodes": {}}),
+        (connectivity.plaintext, {"by_url": False, "tls": False, "nodes": {}}),
         (security.addresses, ADDRESSES),
+        (security.at_rest, {"device": "254:0", "encrypted": True}),
+        (security.at_rest, {"device": "254:0", "encrypted": False}),
+        (security.at_rest, {"device": "0:50", "encrypted": None}),
     ],
 )
 def test_where_nothing_is_promised_nothing_is_kept(judge: Judge, measured: dict[str, Any]) -> None:
@@ -264,6 +267,17 @@ def test_a_truncated_file_that_must_be_refused() -> None:
     verdict = durability.aof_tail(runs(CUT), strict)
     assert verdict.outcome is Outcome.NOT_KEPT
     assert "without a word" in verdict.why
+
+
+def test_settings_that_may_not_be_read_are_not_proved() -> None:
+    refused = {"nodes": {"n1": {"refused": "n1 refused CONFIG"}}}
+    assert durability.config(refused, spec()).outcome is Outcome.NOT_PROVABLE
+
+
+def test_a_url_for_plaintext_says_nothing_of_tls() -> None:
+    bare = spec("format: 1\ncache: {name: shop}\n")
+    for judge in (connectivity.tls, connectivity.plaintext):
+        assert "rediss://" in judge({"by_url": True, "tls": False, "nodes": {}}, bare).why
 
 
 def test_no_audit_log_is_promised_so_none_is_kept() -> None:

@@ -55,11 +55,10 @@ async def _services(stage: Stage, seen: SeenCache) -> Measured:
         pool = service.pool
         writes = set(service.namespaces) if service.access is ServiceAccess.READWRITE else set()
         began_s = time.monotonic()
-        try:
-            access = stage.as_user(user)
-        except KeyError:
+        if user not in stage.secrets and not stage.is_elsewhere:
             failures.append(f"{name}: the password of user {user} is not known here")
             continue
+        access = stage.as_user(user) if user in stage.secrets else stage.access
         untouched = []
         for shard in seen.shards:
             try:
@@ -82,14 +81,20 @@ async def _services(stage: Stage, seen: SeenCache) -> Measured:
         opened, refused = await _pool(stage, seen.shards, access, min(pool.max_total, MOST_CONNECTIONS))
         failures += [f"{name}: {words}" for words in refused[:1]]
         told[name] = {
-            "user": user,
+            "user": access.credentials.user or "default",
             "took_ms": took_ms,
             "connections_opened": opened,
             "not_touched": sorted(set(untouched)),
         }
     if not seen.shards:
         failures.append("no primary answers")
-    return {"tried": tried, "shards": len(seen.shards), "services": told, "failures": failures}
+    return {
+        "tried": tried,
+        "shards": len(seen.shards),
+        "services": told,
+        "failures": failures,
+        "by_one_user": stage.access.credentials.user or "default" if stage.is_elsewhere else "",
+    }
 
 
 async def _use(
@@ -192,8 +197,10 @@ def _slot(key: str) -> int:
 
 async def tls(stage: Stage) -> Measured:
     """A handshake with each node: version, cipher, whose certificate, and for how long."""
+    if not stage.record.tls and stage.is_elsewhere:
+        return {"tls": False, "nodes": {}, "by_url": True}
     found = await asyncio.gather(*(_handshake(stage, member) for member in stage.record.members))
-    return {"tls": stage.record.tls, "nodes": dict(found)}
+    return {"tls": stage.record.tls, "nodes": dict(found), "by_url": stage.is_elsewhere}
 
 
 async def _handshake(stage: Stage, member: Member) -> tuple[str, dict[str, Any]]:
@@ -242,4 +249,4 @@ async def plaintext(stage: Stage) -> Measured:
         return member.name, "refused" if not answer or answer[:1] == b"\x15" else f"sent {answer[:8]!r}"
 
     found = dict(await asyncio.gather(*(one(member) for member in stage.record.members)))
-    return {"tls": stage.record.tls, "nodes": found}
+    return {"tls": stage.record.tls, "nodes": found, "by_url": stage.is_elsewhere}

@@ -8,6 +8,7 @@ import asyncio
 import time
 from typing import Any
 
+from holdfast.engine.connection import CommandRefused, NodeDenied
 from holdfast.errors import HoldfastError
 from holdfast.prove.check import Measured
 from holdfast.prove.scratch import Scratch, scratch_server
@@ -49,6 +50,8 @@ async def config(stage: Stage) -> Measured:
         try:
             settings = await _settings(stage, member)
             told[member.name] = {name: settings.get(name, "") for name in ASKED}
+        except (NodeDenied, CommandRefused) as refused:
+            told[member.name] = {"refused": str(refused)}
         except HoldfastError as failed:
             told[member.name] = {"failed": str(failed)}
     return {"nodes": told}

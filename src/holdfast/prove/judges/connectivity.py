@@ -15,7 +15,9 @@ LEAST_DAYS = 14
 def services(measured: Measured, spec: Spec) -> Verdict:
     """Every service reads and writes all it may, everywhere."""
     promised = f"{len(spec.services)} services, each in all of its namespaces"
-    told = f"{measured['tried']} uses over {measured['shards']} shards, {len(measured['failures'])} failed"
+    told = f"{measured['tried']} uses over {measured['shards']} shards from this machine, {len(measured['failures'])} failed"
+    if measured["by_one_user"]:
+        told += f"; all as user {measured['by_one_user']}, for the services' own passwords are not known here"
     faults = list(measured["failures"])
     if not measured["tried"] and not faults:
         return not_provable(promised, "no namespace has a field to write keys of one's own in", "declare one")
@@ -64,12 +66,7 @@ def tls(measured: Measured, spec: Spec) -> Verdict:
     if not measured["tls"]:
         if declared.mode is TlsMode.REQUIRED:
             return judged(promised, "plaintext", ["the nodes do not speak TLS"])
-        return not_provable(
-            promised,
-            "nodes speak plaintext"
-            + (" as the spec says" if declared.mode is TlsMode.OFF else ": this engine has no TLS"),
-            "declare security.tls: required and add an engine with TLS (holdfast engines add valkey-8.0)",
-        )
+        return not_provable(promised, *_why_plaintext(measured, spec))
     nodes = measured["nodes"]
     faults = [f"{name}: {each['failed']}" for name, each in nodes.items() if "failed" in each]
     shaken = {name: each for name, each in nodes.items() if "failed" not in each}
@@ -81,6 +78,16 @@ def tls(measured: Measured, spec: Spec) -> Verdict:
     versions = ", ".join(sorted({each["version"] for each in shaken.values()}))
     least = min((each["days_left"] for each in shaken.values()), default=0)
     return judged(promised, f"{versions or 'no handshake'}; certificates good for {least:.0f} days", faults)
+
+
+def _why_plaintext(measured: Measured, spec: Spec) -> tuple[str, str]:
+    """Why there is nothing to prove about TLS, and what would change that."""
+    if measured["by_url"]:
+        return "the URL is one for plaintext", "name its TLS port: rediss://HOST:PORT"
+    if spec.security.tls.mode is TlsMode.OFF:
+        return "nodes speak plaintext as the spec says", "declare security.tls: required"
+    instead = "declare security.tls: required and add an engine with TLS (holdfast engines add valkey-8.0)"
+    return "nodes speak plaintext: this engine has no TLS", instead
 
 
 def _versions_from(least: str) -> tuple[str, ...]:
@@ -96,10 +103,5 @@ def plaintext(measured: Measured, spec: Spec) -> Verdict:
         f"{len(measured['nodes']) - len(answered)} of {len(measured['nodes'])} nodes refuse a plaintext PING"
     )
     if not measured["tls"] and declared is not TlsMode.REQUIRED:
-        return not_provable(
-            promised,
-            "nodes speak plaintext: there is nothing that would have to be refused",
-            "declare security.tls: required and add an engine with TLS",
-            told,
-        )
+        return not_provable(promised, *_why_plaintext(measured, spec), told)
     return judged(promised, told, [f"{name} answers in plaintext" for name in answered])

@@ -12,6 +12,14 @@ from holdfast.spec.units import duration_text
 def config(measured: Measured, spec: Spec) -> Verdict:
     """Each server is configured as the spec says."""
     wanted = wanted_config(spec)
+    rdb, aof = spec.persistence.rdb, spec.persistence.aof
+    promised = (
+        f"{'snapshots by ' + str(len(rdb.save)) + ' rules' if rdb.enabled else 'no snapshots'}, "
+        f"{'append-only file, fsync ' + aof.fsync.value if aof.enabled else 'no append-only file'}"
+    )
+    refused = [told["refused"] for told in measured["nodes"].values() if "refused" in told]
+    if refused:
+        return not_provable(promised, refused[0], "give it a user that may read CONFIG")
     faults = []
     for node, told in measured["nodes"].items():
         if "failed" in told:
@@ -22,11 +30,6 @@ def config(measured: Measured, spec: Spec) -> Verdict:
             for name, value in wanted.items()
             if told.get(name) != value
         ]
-    rdb, aof = spec.persistence.rdb, spec.persistence.aof
-    promised = (
-        f"{'snapshots by ' + str(len(rdb.save)) + ' rules' if rdb.enabled else 'no snapshots'}, "
-        f"{'append-only file, fsync ' + aof.fsync.value if aof.enabled else 'no append-only file'}"
-    )
     told = f"{len(measured['nodes'])} servers, {len(wanted)} settings each, {len(faults)} differ"
     return judged(promised, told, faults)
 
@@ -136,6 +139,8 @@ def region(measured: Measured, spec: Spec) -> Verdict:
 
 def alerts(measured: Measured, spec: Spec) -> Verdict:
     """Not in this version."""
+    if not spec.alerts:
+        return not_provable("no alerts", "none is declared", "declare alerts")
     return not_provable(
         f"{len(spec.alerts)} alert rules",
         "this version evaluates no alert rules, so none can fire",

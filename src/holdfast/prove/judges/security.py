@@ -91,3 +91,18 @@ def refusals_kept(measured: Measured, spec: Spec) -> Verdict:
         for name in missing
     ]
     return judged(promised, told, faults)
+
+
+def at_rest(measured: Measured, spec: Spec) -> Verdict:
+    """No spec promises it; what is seen of it is told."""
+    seen = {
+        True: f"the state folder is on device {measured['device']}, encrypted by dm-crypt",
+        False: f"the state folder is on device {measured['device']}, with no dm-crypt in it",
+        None: "the state folder is on a file system without a block device of its own (network, overlay, ZFS, btrfs)",
+    }[measured["encrypted"]]
+    return not_provable(
+        "no encryption of files on disk",
+        "none is promised: engines write their files as they are",
+        "keep the state folder on an encrypted disk, and it is said here",
+        seen,
+    )

@@ -107,6 +107,8 @@ def _failure(finding: Finding, run: Mapping[str, Any]) -> Figure | None:
     end_s = max(at_s, worst["gap_at_s"] + gap_s) + max(AFTER_S, gap_s * 0.4)
     start_s = max(0.0, at_s - max(BEFORE_S, gap_s * 0.2))
     bucket_s = ledger["bucket_s"]
+    written_s = bucket_s * max(len(acks) for acks in ledger["acks"].values())
+    end_s = max(min(end_s, written_s), worst["gap_at_s"] + gap_s, at_s + bucket_s)
     together = max(1, round((end_s - start_s) / SHORT / bucket_s))
     lines = []
     for shard, acks in sorted(ledger["acks"].items(), key=lambda pair: pair[0] not in touched):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from holdfast.prove.evidence import Evidence
 from holdfast.prove.lines import LINES
@@ -61,8 +61,20 @@ def report_html(evidence: Evidence) -> str:
         ],
         versions=sorted(set(evidence.nodes.values())),
         figures=figures_text,
+        breakable=breakable,
+        wrong=[
+            each for each in evidence.findings if each.verdict.outcome in {Outcome.NOT_KEPT, Outcome.FAILED}
+        ],
         Outcome=Outcome,
     )
+
+
+def breakable(name: str) -> Markup:
+    """An id or a field's name, escaped, that a narrow column may break where people would."""
+    shown = escape(name)
+    for mark in ".-_":
+        shown = shown.replace(mark, Markup(f"{mark}<wbr>"))  # noqa: S704 - one of three marks
+    return shown
 
 
 def headline(evidence: Evidence) -> str:
@@ -92,6 +104,7 @@ def loads(evidence: Evidence) -> list[Mapping[str, Any]]:
 def gaps(evidence: Evidence) -> list[Mapping[str, Any]]:
     """Rows of the table of failures: each kind, by whether the shard was hit and how writes were acknowledged."""
     rows: dict[tuple[str, bool, int], dict[str, Any]] = {}
+    kinds: list[str] = []
     for finding in evidence.findings:
         for run in (finding.measured, finding.measured.get("min_replicas") or {}):
             ledger = run.get("ledger")
@@ -107,11 +120,12 @@ def gaps(evidence: Evidence) -> list[Mapping[str, Any]]:
                     "acknowledged": 0,
                     "gap_ms": 0.0,
                 }
+                kinds.append(run["kind"])
                 row = rows.setdefault((run["kind"], hit, group["wait"]), blank | {"lost": 0, "doubled": 0})
                 row["gap_ms"] = max(row["gap_ms"], group["gap_ms"])
                 for name in ("acknowledged", "lost", "doubled"):
                     row[name] += group[name]
-    return list(rows.values())
+    return sorted(rows.values(), key=lambda row: (kinds.index(row["kind"]), not row["hit"], row["wait"]))
 
 
 def figures_text(measured: Mapping[str, Any]) -> str:
