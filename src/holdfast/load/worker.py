@@ -25,6 +25,10 @@ from holdfast.load.measures import Measures
 DRAWN_AT_ONCE = 32
 DRAIN_BOUND_S = 2.0
 LONGEST_SLEEP_S = 0.05
+AWAKE_S = 60e-6
+"""So long before a command is due the worker is awake, where that takes little of a core: to be woken takes as long."""
+RARE_S = 400e-6
+"""Commands this far apart or more are rare."""
 
 
 class Worker:
@@ -93,6 +97,7 @@ class Worker:
         end_s = begin_s + offer.seconds
         step_s = offer.pipeline * offer.workers / offer.rate_per_s if offer.rate_per_s else 0.0
         due_s = start_s + step_s * self.job.worker / offer.workers
+        awake_s = AWAKE_S if step_s >= RARE_S else 0.0
         cpu_s = 0.0
         while True:
             now_s = time.monotonic()
@@ -107,7 +112,7 @@ class Worker:
                     self.measures.late(now_s - max(due_s, self.freed_s))
                     self._send(self.free.popleft(), due_s)
                     due_s += step_s
-                sleep_s = due_s - now_s if self.free else LONGEST_SLEEP_S
+                sleep_s = due_s - awake_s - now_s if self.free else LONGEST_SLEEP_S
             else:
                 for _ in range(len(self.free)):
                     self._send(self.free.popleft(), time.monotonic())
