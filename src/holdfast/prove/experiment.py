@@ -113,11 +113,17 @@ async def votable(
 
 
 async def experiment(
-    stage: Stage, kind: str, do: Do, *, fails: Callable[[SeenCache], Sequence[SeenShard]] = lambda _: ()
+    stage: Stage,
+    kind: str,
+    do: Do,
+    *,
+    fails: Callable[[SeenCache], Sequence[SeenShard]] = lambda _: (),
+    setting: str = "",
 ) -> Measured:
     """Clients write, `do` is done, the cache becomes whole again, the ledger is settled.
 
-    Args: `fails`, the shards whose primaries will fail.
+    Args: `fails`, the shards whose primaries will fail; `setting`, what was set for it that the spec does not ask for: then
+        its gap is told, and no promise is held against it.
     """
     count = len(stage.shared.setdefault("runs", []))
     stage.shared["runs"].append(kind)
@@ -141,7 +147,8 @@ async def experiment(
     plain_ms = max((group.gap_ms for group in hit if not group.wait), default=0.0)
     by_wait = stage.spec.persistence.durability.writes is WritePromise.WAIT
     gap_ms = with_wait_ms if by_wait else plain_ms
-    stage.shared.setdefault(GAPS, {})[kind] = gap_ms
+    if not setting:
+        stage.shared.setdefault(GAPS, {})[kind] = gap_ms
     return {
         "kind": kind,
         **facts,

@@ -18,7 +18,7 @@ from holdfast.engine.catalog import survey
 from holdfast.engine.connection import Credentials, TlsTrust
 from holdfast.engine.datafiles import drop_snapshot, put_aside
 from holdfast.state import StateFolder, private_folder, write_private
-from holdfast.supervisor import protocol
+from holdfast.supervisor import acl_watch, protocol
 from holdfast.supervisor.acl_watch import AclWatch
 from holdfast.supervisor.doors import Doors
 from holdfast.supervisor.events import Events
@@ -90,8 +90,8 @@ class Keeper:
         """Stop watching; nodes run on."""
         if self._rotating is not None:
             self._rotating.cancel()
-        for acl_watch in self._acl_watches.values():
-            await acl_watch.end()
+        for watch in self._acl_watches.values():
+            await watch.end()
         for guardian in self._guardians.values():
             await guardian.end()
         for node in self._nodes.values():
@@ -192,7 +192,8 @@ class Keeper:
         self._promised -= {managed.order.port, managed.order.bus_port}
         if not any(owner == cache for owner, _ in self._nodes):
             await self.unwatch(cache)
-            (managed.folder.parent / "ca.pem").unlink(missing_ok=True)
+            for left in ("ca.pem", acl_watch.FILE):
+                (managed.folder.parent / left).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             managed.folder.parent.rmdir()  # the last node of its cache
 
@@ -235,9 +236,10 @@ class Keeper:
         self._guardians[order.cache] = guardian
         await guardian.begin()
         if order.audit:
-            acl_watch = AclWatch(Doors(record, access), here, self.state, self.events)
-            self._acl_watches[order.cache] = acl_watch
-            acl_watch.begin()
+            looks = self._acl_watches[order.cache] = AclWatch(
+                Doors(record, access), here, self.state, self.events
+            )
+            looks.begin()
 
     def _see_to_the_ended(self, cache: str) -> None:
         """Nodes that ended while no supervisor watched, as all have after a reboot: they are seen to as if just now."""

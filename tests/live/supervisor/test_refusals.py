@@ -71,6 +71,8 @@ def test_each_refusal_is_written_once_across_restarts_of_supervisor_and_server(b
     until(lambda: times(bench, "eve") == 6, 20)
     time.sleep(2 * LOOK_EVERY_S)
     assert times(bench, "eve") == 6
+    bench.run("down", "shop", "--delete-data", "--yes", check=True)
+    assert not list(bench.state.glob("nodes/shop*"))
 
 
 @pytest.mark.long

@@ -259,6 +259,19 @@ def test_where_nothing_is_promised_nothing_is_kept(judge: Judge, measured: dict[
     assert ";" in verdict.why  # the reason, and what would make it provable
 
 
+def test_the_gap_with_min_replicas_counts_only_where_the_spec_sets_it() -> None:
+    """Writes stop while a replica is away: that is what the setting is for, and no fault of whoever has not set it."""
+    slow = failure(kind="a replica is killed") | {"min_replicas": failure(gap_ms=40_000.0)}
+    set_so = spec(SPEC.replace("everysec}", "everysec}, durability: {writes: min_replicas}"))
+    for judge, measured in ((availability.unnoticed, slow), (availability.failover, slow)):
+        told = judge(measured, spec())
+        assert told.outcome is Outcome.KEPT
+        assert "min-replicas-to-write 1: 40.00 s" in told.measured
+        assert judge(measured, set_so).outcome is Outcome.NOT_KEPT
+    lost = failure() | {"min_replicas": failure(ledger={"lost_with_wait": 1})}
+    assert availability.failover(lost, spec()).outcome is Outcome.NOT_KEPT
+
+
 def test_a_truncated_file_that_must_be_refused() -> None:
     strict = spec(SPEC.replace("fsync: everysec", "fsync: everysec, load_truncated: false"))
     assert (

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,34 +15,49 @@ from holdfast.codec.crc import key_slot
 from holdfast.errors import HoldfastError
 from holdfast.load.workload import MARK
 from holdfast.prove.check import Measured
-from holdfast.prove.experiment import GAPS, SWITCHED, NotWhole, experiment, kill, live_of, victim, whole
+from holdfast.prove.experiment import GAPS, SWITCHED, Do, NotWhole, experiment, kill, live_of, victim, whole
 from holdfast.prove.stage import Stage
 from holdfast.supervisor.launch import ensure_running
 from holdfast.topology.apply import watch_all
 from holdfast.topology.seen import SeenCache, SeenNode, SeenShard
 from holdfast.topology.switchover import NotSwitched, switch_over
 
+MIN_REPLICAS = "min-replicas-to-write 1"
+Fails = Callable[[SeenCache], Sequence[SeenShard]]
 
-async def primary_killed(stage: Stage) -> Measured:
-    """kill -9 of a primary, with clients that wait for a replica and clients that do not; once more with min-replicas."""
 
-    async def do(seen: SeenCache) -> dict[str, Any]:
-        shard = victim(seen, 0)
-        stage.tell(f"kills primary {shard.primary.name}")
-        return {"killed": kill([shard.primary]), "shards": [shard.primary.name]}
-
-    async def again(seen: SeenCache) -> dict[str, Any]:
-        shard = victim(seen, 1)
-        stage.tell(f"kills primary {shard.primary.name}, with min-replicas-to-write 1")
-        return {"killed": kill([shard.primary]), "shards": [shard.primary.name]}
-
-    first = await experiment(stage, "a primary is killed", do, fails=lambda seen: [victim(seen, 0)])
+async def _by_every_durability(
+    stage: Stage, kind: str, failures: tuple[tuple[Do, Fails], tuple[Do, Fails]]
+) -> Measured:
+    """The same failure twice: with clients that wait for a replica beside clients that do not, and then with primaries that
+    take no write without a replica. Args: `failures`, what is done each time, and the shards whose primaries fail by it.
+    """
+    (do, fails), (again, fails_again) = failures
+    first = await experiment(stage, kind, do, fails=fails)
     await whole(stage)
     await _min_replicas(stage)
     second = await experiment(
-        stage, "a primary is killed, min-replicas-to-write 1", again, fails=lambda seen: [victim(seen, 1)]
+        stage, f"{kind}, {MIN_REPLICAS}", again, fails=fails_again, setting=MIN_REPLICAS
     )
     return {**first, "min_replicas": second}
+
+
+def _no_primary(_: SeenCache) -> Sequence[SeenShard]:
+    return ()
+
+
+async def primary_killed(stage: Stage) -> Measured:
+    """kill -9 of a primary."""
+
+    def killing(place: int) -> tuple[Do, Fails]:
+        async def do(seen: SeenCache) -> dict[str, Any]:
+            shard = victim(seen, place)
+            stage.tell(f"kills primary {shard.primary.name}")
+            return {"killed": kill([shard.primary]), "shards": [shard.primary.name]}
+
+        return do, lambda seen: [victim(seen, place)]
+
+    return await _by_every_durability(stage, "a primary is killed", (killing(0), killing(1)))
 
 
 async def _min_replicas(stage: Stage) -> None:
@@ -72,7 +87,7 @@ async def replica_killed(stage: Stage) -> Measured:
         stage.tell(f"kills replica {shard.replicas[0].name}")
         return {"killed": kill([shard.replicas[0]]), "shards": [shard.primary.name]}
 
-    return await experiment(stage, "a replica is killed", do)
+    return await _by_every_durability(stage, "a replica is killed", ((do, _no_primary), (do, _no_primary)))
 
 
 async def supervisor_killed(stage: Stage) -> Measured:
@@ -114,14 +129,17 @@ async def supervisor_killed(stage: Stage) -> Measured:
 async def primary_hung(stage: Stage) -> Measured:
     """SIGSTOP of a primary: it answers nothing and is not dead."""
 
-    async def do(seen: SeenCache) -> dict[str, Any]:
-        shard = victim(seen, 2)
-        pid = shard.primary.process.pid
-        stage.tell(f"halts primary {shard.primary.name}")
-        stage.restoring.later(f"{shard.primary.name} is not halted", lambda: _resume([pid]))
-        return {"halted": kill([shard.primary], signal.SIGSTOP), "shards": [shard.primary.name]}
+    def halting(place: int) -> tuple[Do, Fails]:
+        async def do(seen: SeenCache) -> dict[str, Any]:
+            shard = victim(seen, place)
+            pid = shard.primary.process.pid
+            stage.tell(f"halts primary {shard.primary.name}")
+            stage.restoring.later(f"{shard.primary.name} is not halted", lambda: _resume([pid]))
+            return {"halted": kill([shard.primary], signal.SIGSTOP), "shards": [shard.primary.name]}
 
-    return await experiment(stage, "a primary hangs", do, fails=lambda seen: [victim(seen, 2)])
+        return do, lambda seen: [victim(seen, place)]
+
+    return await _by_every_durability(stage, "a primary hangs", (halting(2), halting(0)))
 
 
 async def _resume(pids: Iterable[int]) -> None:
@@ -144,7 +162,7 @@ async def zone_lost(stage: Stage) -> Measured:
         zone = zone_to_lose(seen)
         return [shard for shard in seen.shards if shard.primary.zone == zone]
 
-    return await experiment(stage, "a zone is lost", do, fails=fails)
+    return await _by_every_durability(stage, "a zone is lost", ((do, fails), (do, fails)))
 
 
 def zone_to_lose(seen: SeenCache) -> str:

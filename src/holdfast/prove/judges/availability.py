@@ -53,13 +53,22 @@ def failover(measured: Measured, spec: Spec) -> Verdict:
         return not_provable("no failover time", "none is promised", "declare promises.failover", told)
     promised = f"writes again within {duration_text(least * 1000)}"
     faults = _too_long(measured["gap_ms"], least) + _loss_faults(measured, spec)
-    second = measured.get("min_replicas")
-    if second is not None:
-        told += f"; with min-replicas-to-write 1: {gap_text(second['gap_ms'])}, lost {second['ledger']['lost_without_wait']}"
-        if spec.persistence.durability.writes is WritePromise.MIN_REPLICAS:
-            faults += _too_long(second["gap_ms"], least)
-        faults += _loss_faults(second, spec)
+    more, worse = _with_min_replicas(measured, spec, least)
+    told += more
+    faults += worse
     return judged(promised, told, faults)
+
+
+def _with_min_replicas(measured: Measured, spec: Spec, least_s: float) -> tuple[str, list[str]]:
+    """The same failure where primaries took no write without a replica: the gap counts only where the spec sets it so."""
+    second = measured.get("min_replicas")
+    if second is None:
+        return "", []
+    faults = _loss_faults(second, spec)
+    if spec.persistence.durability.writes is WritePromise.MIN_REPLICAS:
+        faults += _too_long(second["gap_ms"], least_s)
+    lost = second["ledger"]["lost_without_wait"]
+    return f"; with min-replicas-to-write 1: {gap_text(second['gap_ms'])}, lost {lost}", faults
 
 
 def _too_long(gap_ms: float, least_s: float) -> list[str]:
@@ -74,6 +83,9 @@ def unnoticed(measured: Measured, spec: Spec) -> Verdict:
         faults.append(f"clients waited {_gap(measured)}")
     if measured["kind"] in PLANNED and measured["ledger"]["lost_without_wait"]:
         faults.append(f"{measured['ledger']['lost_without_wait']} acknowledged writes were lost")
+    more, worse = _with_min_replicas(measured, spec, SEAMLESS_MS / 1000)
+    told += more
+    faults += worse
     if "not_switched" in measured:
         faults.append(str(measured["not_switched"]))
     if measured.get("same_processes") is False:
