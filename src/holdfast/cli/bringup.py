@@ -247,7 +247,12 @@ def _proof_facts(proved: Proved | None) -> dict[str, Any] | None:
 
 def shown_text(shown: Demonstration) -> str:
     """What the kill of a primary came to, for people."""
-    lost = "none lost" if shown.lost == 0 else f"{shown.lost} LOST"
+    lost = "none lost"
+    if shown.lost:
+        lost = (
+            f"{shown.lost} LOST, which the primary had acknowledged and no replica had yet; clients that wait for a replica "
+            "(WAIT 1) lose none, as holdfast prove measures"
+        )
     return (
         f"Killed primary {shown.killed} (pid {shown.pid}) under load: {shown.heir} took its place; the longest wait of any "
         f"client between two acknowledged writes was {shown.gap_ms:.0f} ms; {shown.acknowledged:,} writes acknowledged, "

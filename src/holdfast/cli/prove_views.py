@@ -76,13 +76,13 @@ def summary_text(evidence: Evidence, folder: Path | None, not_written: str) -> C
 
 
 def promises_table(evidence: Evidence) -> Table:
-    """promised | measured | kept, of the checks that ran."""
+    """promised | measured | kept, of what could be judged; what could not be is in the report."""
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     for heading in ("", "promised", "measured", "kept"):
         table.add_column(heading, overflow="fold")
     for finding in evidence.findings:
         verdict = finding.verdict
-        if verdict.outcome in {Outcome.SKIPPED, Outcome.NOT_PROVABLE} and not verdict.measured:
+        if verdict.outcome in {Outcome.SKIPPED, Outcome.NOT_PROVABLE}:
             continue
         table.add_row(finding.title, verdict.promised, verdict.measured, _mark(verdict))
     return table

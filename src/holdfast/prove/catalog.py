@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from holdfast.prove.check import Check, Disturbs, Measured, Need
-from holdfast.prove.checks import availability, connectivity, durability, performance, security
+from holdfast.prove.checks import availability, connectivity, durability, performance, records, security
 from holdfast.prove.checks.at_rest import at_rest
 from holdfast.prove.judges import availability as judge_availability
 from holdfast.prove.judges import connectivity as judge_connectivity
@@ -64,9 +64,9 @@ CHECKS: tuple[Check, ...] = (
     _check("security.at-rest", "Files on disk are encrypted", "persistence", HARMLESS, 0, {RECORD, HERE}, at_rest,
            _JS.at_rest),
     _check("security.audit", "Refusals and operators' actions are on record", "security.audit", HARMLESS, 1,
-           {RECORD, HERE}, _S.audited, _JS.audited),
+           {RECORD, HERE}, records.audited, _JS.audited),
     _check("security.refusals-kept", "Refused log-ins outlive a restart", "security.audit", HARMLESS, 3,
-           {RECORD, HERE, SUPERVISOR}, _S.refusals_kept, _JS.refusals_kept),
+           {RECORD, HERE, SUPERVISOR}, records.refusals_kept, _JS.refusals_kept),
     _check("durability.config", "Snapshots, append-only file and memory are set as declared", "persistence", HARMLESS, 1,
            set(), _D.config, _JD.config),
     _check("durability.aof-tail", "An append-only file cut off at its end loads", "persistence.aof.load_truncated",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import floor
+
 from holdfast.prove.check import Measured
 from holdfast.prove.verdict import Verdict, judged, not_provable
 from holdfast.spec.cache import Spec
@@ -162,11 +164,17 @@ def promise(measured: Measured, spec: Spec) -> Verdict:
     worst = max(gaps, key=lambda kind: gaps[kind])
     times = allowed_failures(wanted, gaps[worst])
     told = (
-        f"{len(gaps)} kinds of failure; one of each a month takes {together_s:.1f} s, {100 * (1 - together_s / MONTH_S):.4f} %; "
+        f"{len(gaps)} {'kind' if len(gaps) == 1 else 'kinds'} of failure; one of each a month takes {together_s:.1f} s, "
+        f"{_down(100 * (1 - together_s / MONTH_S)):.4f} %; "
         f"room for {times:,} a month of the worst ({worst}, {gap_text(gaps[worst])})"
     )
     faults = [f"one failure of each kind takes {together_s:.1f} s a month"] if together_s > budget_s else []
     return judged(promised, told, faults, "unmeasured kinds (power, network, people) are not in it")
+
+
+def _down(percent: float) -> float:
+    """With four digits and never rounded up: 99.99996 % is not 100 %."""
+    return floor(percent * 10_000) / 10_000
 
 
 def allowed_failures(availability_percent: float, gap_ms: float) -> int:
