@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -193,9 +194,25 @@ def stage_of(
     )
 
 
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM (a job's time is over) and SIGHUP (the terminal has gone) as Ctrl-C: what was disturbed is put back first."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    if task is not None:
+        for number in numbers:
+            loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
 async def _work(asked: Asked, given: Named, wish: Wish, *, quiet: bool) -> Proved:
     teller = _Teller(quiet=quiet)
     with contextlib.ExitStack() as held:
+        held.enter_context(_ended_in_order())
         if wish.most is Disturbs.DISRUPTIVE and not asked.url:
             held.enter_context(given.store.alone())
         async with _stage(asked, given, teller.note) as stage:

@@ -115,14 +115,19 @@ def test_a_cache_that_dies_in_the_middle_of_a_check(bench: Bench) -> None:
     assert Path(facts["folder"], "report.html").exists()
 
 
-def test_ctrl_c_while_a_primary_is_halted_puts_it_back_and_says_so(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)], ids=["ctrl-c", "term"]
+)
+def test_an_end_while_primaries_are_halted_puts_them_back_and_says_so(
+    bench: Bench, number: signal.Signals
+) -> None:
     shop = up(bench, Shape(mode="cluster", node_timeout="15s"))
     running = bench.begin(
         "prove", str(shop.path), "--only", "availability.minority", "--to", str(bench.folder / "run")
     )
     pids = bench.pids("shop")
     until(lambda: sum(_halted(pid) for pid in pids.values()) == 5, 60)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     out, err = running.communicate(timeout=100)
     assert running.returncode == 130, (out, err)
     assert "nodes run on" in out
@@ -133,6 +138,21 @@ def test_ctrl_c_while_a_primary_is_halted_puts_it_back_and_says_so(bench: Bench)
     until(lambda: len(bench.pids("shop")) == 6, 30)
     facts = json.loads((bench.folder / "run" / "evidence.json").read_text())
     assert facts["interrupted"] is True
+
+
+@pytest.mark.long
+def test_a_run_that_is_killed_leaves_nothing_halted(bench: Bench) -> None:
+    shop = up(bench, Shape(mode="cluster", node_timeout="15s"))
+    running = bench.begin("prove", str(shop.path), "--only", "availability.minority")
+    pids = bench.pids("shop")
+    until(lambda: sum(_halted(pid) for pid in pids.values()) == 5, 60)
+    running.kill()
+    running.communicate(timeout=10)
+    until(lambda: not any(_halted(pid) for pid in pids.values()), 10)
+    bench.run("up", str(shop.path), check=True)
+    until(lambda: bench.run("status", "shop").code == 0, 60)
+    os.kill(bench.pids("shop")["n1"], signal.SIGKILL)
+    until(lambda: len(bench.pids("shop")) == 6, 30)
 
 
 def _halted(pid: int) -> bool:
@@ -183,7 +203,8 @@ def test_a_cache_that_holdfast_did_not_start(bench: Bench) -> None:
     assert done.stdout, done.stderr
     facts = json.loads(done.stdout)
     outcomes = {each["id"]: each["verdict"]["outcome"] for each in facts["findings"]}
-    assert outcomes["connectivity.topology"] == "kept", facts["findings"][1]
+    verdicts = {each["id"]: each["verdict"] for each in facts["findings"]}
+    assert outcomes["connectivity.topology"] == "kept", verdicts["connectivity.topology"]
     assert outcomes["security.authentication"] == "kept"
     assert outcomes["connectivity.services"] == "kept"
     assert outcomes["durability.config"] == "kept"

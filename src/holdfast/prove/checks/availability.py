@@ -16,6 +16,7 @@ from holdfast.errors import HoldfastError
 from holdfast.load.workload import MARK
 from holdfast.prove.check import Measured
 from holdfast.prove.experiment import GAPS, SWITCHED, Do, NotWhole, experiment, kill, live_of, victim, whole
+from holdfast.prove.lifeline import lifeline
 from holdfast.prove.stage import Stage
 from holdfast.supervisor.launch import ensure_running
 from holdfast.topology.apply import watch_all
@@ -149,29 +150,37 @@ async def _resume(pids: Iterable[int]) -> None:
 
 
 async def zone_lost(stage: Stage) -> Measured:
-    """kill -9 of every node of one zone at once."""
+    """kill -9 of every node of one zone at once; each time of another, for the engine votes about a primary once in a while."""
 
-    async def do(seen: SeenCache) -> dict[str, Any]:
-        zone = zone_to_lose(seen)
-        nodes = [node for node in seen.nodes if node.zone == zone]
-        stage.tell(f"kills all {len(nodes)} nodes of zone {zone}")
-        shards = [shard.primary.name for shard in seen.shards if shard.primary.zone == zone]
-        return {"zone": zone, "killed": kill(nodes), "shards": shards}
+    def losing(place: int) -> tuple[Do, Fails]:
+        async def do(seen: SeenCache) -> dict[str, Any]:
+            zone = zone_to_lose(seen, place)
+            nodes = [node for node in seen.nodes if node.zone == zone]
+            stage.tell(f"kills all {len(nodes)} nodes of zone {zone}")
+            return {
+                "zone": zone,
+                "killed": kill(nodes),
+                "shards": [each.primary.name for each in led_from(seen, zone)],
+            }
 
-    def fails(seen: SeenCache) -> list[SeenShard]:
-        zone = zone_to_lose(seen)
-        return [shard for shard in seen.shards if shard.primary.zone == zone]
+        return do, lambda seen: led_from(seen, zone_to_lose(seen, place))
 
-    return await _by_every_durability(stage, "a zone is lost", ((do, fails), (do, fails)))
+    return await _by_every_durability(stage, "a zone is lost", (losing(1), losing(2)))
 
 
-def zone_to_lose(seen: SeenCache) -> str:
-    """The zone with the most primaries. Raises: NotWhole where there is one zone only."""
-    zones = {node.zone for node in seen.nodes}
+def led_from(seen: SeenCache, zone: str) -> list[SeenShard]:
+    """The shards whose primaries are in that zone."""
+    return [shard for shard in seen.shards if shard.primary.zone == zone]
+
+
+def zone_to_lose(seen: SeenCache, place: int) -> str:
+    """One of the zones with the most primaries. Raises: NotWhole where there is one zone only."""
+    zones = sorted({node.zone for node in seen.nodes})
     if len(zones) < 2:
         raise NotWhole("all nodes are in one zone")
-    primaries = [shard.primary.zone for shard in seen.shards]
-    return max(sorted(zones), key=primaries.count)
+    most = max(len(led_from(seen, zone)) for zone in zones)
+    fit = [zone for zone in zones if len(led_from(seen, zone)) == most]
+    return fit[place % len(fit)]
 
 
 async def cold_start(stage: Stage) -> Measured:
@@ -221,20 +230,10 @@ async def minority(stage: Stage) -> Measured:
     stage.restoring.later(f"{len(pids)} nodes run on", lambda: _resume(pids))
     timeout_s = stage.spec.topology.node_timeout_ms / 1000
     key = stage_key(stage, alone)
-    accepted: list[float] = []
-    words = ""
-    async with stage.at(alone.name, timeout_s=2.0) as node:
-        began_s = time.monotonic()
+    with lifeline(pids):
         kill(others, signal.SIGSTOP)
         stage.tell(f"leaves {alone.name} alone, for {timeout_s:g} s and some")
-        while time.monotonic() - began_s < 2 * timeout_s + 10:
-            try:
-                await node.ask("SET", key, "x", "EX", 60)
-            except HoldfastError as refused:
-                words = str(refused)
-                break
-            accepted.append(round(time.monotonic() - began_s, 3))
-            await asyncio.sleep(0.05)
+        accepted, words = await _writes_until_refused(stage, alone, key, 2 * timeout_s + 10)
     restored = await stage.restoring.now()
     whole_s = await whole(stage)
     with contextlib.suppress(HoldfastError):
@@ -249,6 +248,23 @@ async def minority(stage: Stage) -> Measured:
         "restored": restored,
         "whole_after_s": whole_s,
     }
+
+
+async def _writes_until_refused(
+    stage: Stage, node: SeenNode, key: str, bound_s: float
+) -> tuple[list[float], str]:
+    """When the node took a write, in seconds from now, and the words that it refused the next with; empty for none."""
+    accepted: list[float] = []
+    began_s = time.monotonic()
+    async with stage.at(node.name, timeout_s=2.0) as door:
+        while time.monotonic() - began_s < bound_s:
+            try:
+                await door.ask("SET", key, "x", "EX", 60)
+            except HoldfastError as refused:
+                return accepted, str(refused)
+            accepted.append(round(time.monotonic() - began_s, 3))
+            await asyncio.sleep(0.05)
+    return accepted, ""
 
 
 def stage_key(stage: Stage, node: SeenNode) -> str:
