@@ -92,6 +92,19 @@ class Workshop:
             "LC_ALL": "C.UTF-8",
         }
 
+    @contextmanager
+    def as_own_state(self) -> Iterator[None]:
+        """Have this process itself work on the shop's state folder, where a command's start would take too long."""
+        before = os.environ.get("HOLDFAST_STATE")
+        os.environ["HOLDFAST_STATE"] = str(self.state)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["HOLDFAST_STATE"]
+            else:
+                os.environ["HOLDFAST_STATE"] = before
+
     def holdfast(
         self, *words: str, bound_s: float = COMMAND_BOUND_S, good: tuple[int, ...] = (0,)
     ) -> Outcome:

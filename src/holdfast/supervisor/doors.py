@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from holdfast.engine.connection import EngineNode, NodeGone, Reply
 from holdfast.errors import HoldfastError
@@ -12,6 +13,18 @@ from holdfast.supervisor.failover_rules import Voice
 from holdfast.topology.cluster_view import read_peers
 from holdfast.topology.observe import Access, read_info
 from holdfast.topology.record import CacheRecord, Kind, Member
+
+
+@dataclass(frozen=True)
+class Door:
+    """One node, for what asks a node and need not know of the others."""
+
+    doors: Doors
+    name: str
+
+    async def ask(self, *words: str | int) -> Reply:
+        """One command. Raises: HoldfastError, the engine's refusal included."""
+        return await self.doors.ask(self.name, *words)
 
 
 class Doors:
@@ -57,6 +70,10 @@ class Doors:
         if isinstance(reply, HoldfastError):
             raise reply
         return reply
+
+    def door(self, name: str) -> Door:
+        """One of them alone."""
+        return Door(self, name)
 
     async def voices(self, *, without: str = "", timeout_s: float = 0.5) -> list[Voice]:
         """What every server that answers within the bound says now."""

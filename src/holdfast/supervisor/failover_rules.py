@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from holdfast.topology import cluster_view
 from holdfast.topology.cluster_view import Peer
 
 
@@ -46,22 +47,8 @@ def candidates(dead_id: str, voices: Iterable[Voice]) -> list[Voice]:
 
 
 def is_armed(candidate_id: str, dead_id: str, voices: Iterable[Voice]) -> bool:
-    """Whether every surviving primary knows the candidate as a replica of the dead one, and the candidate itself knows
-    that the dead one owns slots: elected before that, it is a primary without any (seen within two seconds of a
-    bring-up, for ADDSLOTS is not broadcast).
-
-    Asked for votes earlier, a voter that does not know it yet refuses, and the next try is blocked for four node
-    timeouts.
-    """
-    voters = [voice for voice in voices if voice.is_primary and voice.peers[voice.node_id].owns_slots]
-    knows_slots = any(
-        voice.node_id == candidate_id and voice.peers.get(dead_id, _NOBODY).owns_slots for voice in voices
-    )
-    return (
-        knows_slots
-        and bool(voters)
-        and all(voice.peers.get(candidate_id, _NOBODY).primary_id == dead_id for voice in voters)
-    )
+    """Whether the candidate can be elected in place of the dead one, by what the survivors know of both."""
+    return cluster_view.is_armed(candidate_id, dead_id, ((voice.node_id, voice.peers) for voice in voices))
 
 
 def has_majority(dead_ids: Iterable[str], voices: Sequence[Voice]) -> bool:

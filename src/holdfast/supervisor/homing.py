@@ -11,6 +11,7 @@ from holdfast.supervisor import failover_rules as rules
 from holdfast.supervisor.doors import Doors
 from holdfast.supervisor.events import Events
 from holdfast.supervisor.failover_rules import Voice
+from holdfast.topology.handover import hand_over_slots
 from holdfast.topology.hosts import WatchOrder
 
 HOME_AFTER_S = 3.0
@@ -81,7 +82,8 @@ class Homing:
         began_s = time.monotonic()
         done = False
         with contextlib.suppress(HoldfastError):
-            await self._doors.ask(replica, "CLUSTER", "FAILOVER", timeout_s=2.0)
+            others = [self._doors.door(each.name) for each in voices if each.name not in way]
+            await hand_over_slots(self._doors.door(owner), self._doors.door(replica), others)
             done = await _becomes_primary(self._doors, replica, bound_s=6.0)
         took_ms = round((time.monotonic() - began_s) * 1000, 1)
         self._events.add(

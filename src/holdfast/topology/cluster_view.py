@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from holdfast.topology.seen import MovingSlot
@@ -91,3 +91,30 @@ def read_peers(text: str) -> tuple[str, Mapping[str, Peer]]:
         owns = len(_rest) > 4 and not _rest[4].startswith("[")
         peers[node_id] = Peer(node_id, "" if followed == "-" else followed, owns, "fail" in flags)
     return own_id, peers
+
+
+_NOBODY = Peer("", "", False, False)
+
+
+def is_armed(heir_id: str, old_id: str, views: Iterable[tuple[str, Mapping[str, Peer]]]) -> bool:
+    """Whether every primary that has slots (the old one too, where it answers: it does not listen to a replica that it
+    does not know) knows the heir as a replica of the old one, and the heir itself knows that the old one owns slots: elected before that, it is a primary without any (seen within two seconds
+    of a bring-up, for ADDSLOTS is not broadcast).
+
+    Asked for votes earlier, a voter that does not know it yet refuses, and the next try is blocked for four node
+    timeouts.
+
+    Args: `views`, of every node that answers, its id and what it says of all (`read_peers`).
+    """
+    views = list(views)
+    voters = [
+        peers
+        for own_id, peers in views
+        if (own := peers.get(own_id, _NOBODY)).owns_slots and not own.primary_id
+    ]
+    knows_slots = any(own_id == heir_id and peers.get(old_id, _NOBODY).owns_slots for own_id, peers in views)
+    return (
+        knows_slots
+        and bool(voters)
+        and all(peers.get(heir_id, _NOBODY).primary_id == old_id for peers in voters)
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 
 from holdfast.errors import HoldfastError, WrongUsage
 from holdfast.spec.topology import Mode
 from holdfast.topology import apply_sentinel
-from holdfast.topology.handover import hand_over
+from holdfast.topology.handover import hand_over, hand_over_slots
 from holdfast.topology.live import LiveCache
 from holdfast.topology.seen import Role, SeenCache, SeenNode, SeenShard
 from holdfast.topology.settle import await_settled
@@ -106,11 +107,20 @@ async def switch_role(cache: LiveCache, shard: str = "", to: str = "") -> Switch
 
 
 async def _in_cluster(cache: LiveCache, old: SeenNode, heir: SeenNode) -> str:
-    """CLUSTER FAILOVER: the primary stops writes until the replica has all of them, then the replica is elected."""
-    async with await cache.connect(heir.name) as node:
-        await node.ask("CLUSTER", "FAILOVER")
+    """The primary's writes are held until the replica has all of them, then the replica is elected."""
+    seen = await cache.look()
+    others = [node.name for node in seen.servers if node.is_up and node.name not in {old.name, heir.name}]
+    async with contextlib.AsyncExitStack() as stack:
+        nodes = [
+            await stack.enter_async_context(await cache.connect(name))
+            for name in (old.name, heir.name, *others)
+        ]
+        try:
+            await hand_over_slots(nodes[0], nodes[1], nodes[2:])
+        except HoldfastError as failed:
+            raise NotSwitched(old.name, heir.name, str(failed)) from failed
     await _until_primary(cache, old.name, heir.name)
-    return "CLUSTER FAILOVER"
+    return "held writes, equal offsets, CLUSTER FAILOVER"
 
 
 async def _handed_over(cache: LiveCache, chosen: SeenShard, heir: SeenNode) -> str:

@@ -39,9 +39,9 @@ def up(
     return Way(bench, "shop")
 
 
-def shards_of(bench: Bench) -> list[dict[str, Any]]:
+def shards_of(bench: Bench, cache: str = "shop") -> list[dict[str, Any]]:
     """Primary, its replicas and its slots, by status."""
-    nodes = bench.status("shop")["nodes"]
+    nodes = bench.status(cache)["nodes"]
     found = []
     for node in nodes:
         if node["role"] == "primary" and (node["slots"] or all(not other["slots"] for other in nodes)):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 from tests.live.conftest import Bench, need, until
+from tests.live.supervisor.guarded import shards_of
 from tests.live.supervisor.ledger import Way, Writers
 from tests.live.topology.caches import record, spec_text
 
@@ -79,6 +80,34 @@ def test_writes_go_on_at_the_new_primary_and_none_is_lost(bench: Bench, engine: 
         assert writers.lost() == 0
         assert writers.longest_gap_s < PAUSE_BOUND_S
     assert bench.run("plan", "demo").code == 0
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "valkey-9.1",
+        "redis-7.0",
+        pytest.param("valkey-8.0", marks=pytest.mark.long),
+        pytest.param("redis-8.0", marks=pytest.mark.long),
+        pytest.param("redis-6.2", marks=pytest.mark.long),
+    ],
+)
+def test_a_shard_of_a_cluster_goes_there_and_back_and_nothing_is_lost(bench: Bench, engine: str) -> None:
+    way = up(bench, engine, "cluster")
+    shard = shards_of(bench, "demo")[0]
+    old = shard["primary"]
+    with Writers(way, [old, *shard["replicas"]], shard["slots"]) as writers:
+        until(lambda: writers.acknowledged > 50)
+        there = bench.run("switchover", "demo", old, "--json", check=True).facts
+        assert there["from"] == old
+        assert there["to"] in way.primaries()
+        back = bench.run("switchover", "demo", "--to", old, "--json", check=True).facts
+        assert (back["from"], back["to"]) == (there["to"], old)
+        before = writers.acknowledged
+        until(lambda: writers.acknowledged > before + 50)
+        writers.stop()
+        assert writers.lost() == 0
+        assert writers.longest_gap_s < PAUSE_BOUND_S
 
 
 def test_a_replica_that_cannot_catch_up_is_not_switched_to_and_the_old_primary_serves_on(
