@@ -47,19 +47,27 @@ AllowPause = Annotated[
 ]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from holdfast import __version__
+        from holdfast.cli import console
+
+        console.out(f"holdfast {__version__}")
+        raise typer.Exit(0)
+
+
 @app.callback()
 def _common(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and log what is done.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
+    ] = False,
 ) -> None:
-    from holdfast import __version__
     from holdfast.cli import console
     from holdfast.host.platform import refuse_unsupported
 
     console.set_debug(debug)
-    if version:
-        console.out(f"holdfast {__version__}")
-        raise typer.Exit(0)
     if context.invoked_subcommand and not {"-h", "--help"} & set(sys.argv[1:]):
         refuse_unsupported(sys.platform, context.invoked_subcommand)

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
+from holdfast import __version__
 from holdfast.cli.app import app
 from holdfast.cli.exit import ExitCode
 from holdfast.cli.main import COMMAND_MODULES
@@ -73,3 +75,8 @@ def test_each_example_names_options_that_are_there(path: tuple[str, ...], comman
 
 def test_every_exit_code_is_explained() -> None:
     assert set(EXIT_MEANINGS) == set(ExitCode)
+
+
+def test_the_version_needs_no_command() -> None:
+    said = CliRunner().invoke(app, ["--version"])
+    assert (said.exit_code, said.stdout) == (ExitCode.OK, f"holdfast {__version__}\n")
