@@ -9,10 +9,11 @@ from hashlib import blake2b
 
 from holdfast.compare.content import decoded_difference
 from holdfast.compare.judge import FOOTER_BYTES, Difference, Kind, Look, Tolerance, Verdict, judge
+from holdfast.compare.looks import Unread, are_there, look_at
 from holdfast.compare.pieces import Both, differ_in_pieces
 from holdfast.compare.report import Report
 from holdfast.compare.settle import Glance
-from holdfast.compare.side import Side, Unread
+from holdfast.compare.side import Side
 
 BURST = 40
 _NOT_READ = Difference(Kind.VALUE, "one side could not be read just then")
@@ -32,7 +33,7 @@ class Checker:
     async def batch(self, database: int, keys: Sequence[bytes]) -> list[bytes]:
         """Compare those keys; the ones that are not the same at this moment come back."""
         ours, theirs = await asyncio.gather(
-            self.first.look(database, keys), self.second.look(self.databases[database], keys)
+            look_at(self.first, database, keys), look_at(self.second, self.databases[database], keys)
         )
         report = self.report
         same = read = 0
@@ -65,13 +66,13 @@ class Checker:
 
     async def missing(self, database: int, keys: Sequence[bytes]) -> list[bytes]:
         """Those of the second side's keys that the first side does not have at this moment."""
-        looks = await self.first.there(database, keys)
+        looks = await are_there(self.first, database, keys)
         return [key for key, there in zip(keys, looks, strict=True) if there is not True]
 
     async def glance(self, database: int, key: bytes) -> Glance:
         """One look at a suspect: the second side after the first, so that what was just written may have arrived."""
-        (one,) = await self.first.look(database, [key])
-        (other,) = await self.second.look(self.databases[database], [key])
+        (one,) = await look_at(self.first, database, [key])
+        (other,) = await look_at(self.second, self.databases[database], [key])
         if isinstance(one, Unread) or isinstance(other, Unread):
             for side, look in ((self.first, one), (self.second, other)):
                 if isinstance(look, Unread):
@@ -90,8 +91,8 @@ class Checker:
         had: set[bytes] = set()
         common: set[bytes] = set()
         for _ in range(BURST):
-            (one,) = await self.first.look(database, [key])
-            (other,) = await self.second.look(self.databases[database], [key])
+            (one,) = await look_at(self.first, database, [key])
+            (other,) = await look_at(self.second, self.databases[database], [key])
             if not isinstance(one, Look) or not isinstance(other, Look):
                 return False
             had.add(self._digest(self.first, one, None))

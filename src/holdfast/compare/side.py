@@ -1,4 +1,4 @@
-"""One of the two keyspaces, connected: lists its keys and shows what it has of given keys, shard by shard, in pipelines."""
+"""One of the two keyspaces, connected: its shards, its keys listed one by one, and any command sent to a key's owner."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from enum import StrEnum
 from typing import Self
 
 from holdfast.codec.crc import key_slot
-from holdfast.compare.judge import ABSENT, Look
-from holdfast.engine.connection import CommandRefused, Endpoint, NodeDenied, NodeGone, NodeSilent
+from holdfast.engine.connection import CommandRefused, Endpoint, NodeGone, NodeSilent
 from holdfast.engine.pipeline import Pipeline, Raw, Word, pack, refusal
 from holdfast.errors import HoldfastError
 from holdfast.topology.observe import read_info
 from holdfast.topology.shards import Keyspace, Shard, discover
 
-GROUP_BYTES = 4 << 20
-"""Of values that are asked for at once from one side."""
 PASSING = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY")
 """Errors that say: ask again in a moment, perhaps somewhere else."""
 
@@ -44,13 +41,6 @@ class SideLost(HoldfastError):
             f"{self.address} could not be read for {self.waited_s:g} s ({self.why}); what was compared is kept: "
             "run the same comparison again to go on"
         )
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A key that could not be looked at just now, and the engine's words."""
-
-    words: str
 
 
 @dataclass
@@ -226,113 +216,6 @@ class Side:
             await asyncio.sleep(0.05)
             await self.read_map()
 
-    async def look(self, database: int, keys: Sequence[bytes]) -> list[Look | Unread]:
-        """What the side has of each key, in their order, with the values that are not too big.
-
-        Raises: NodeGone, NodeSilent; CommandRefused or NodeDenied when the user may not read.
-        """
-        if not self.keyspace.cluster:
-            return await self._look(self._nodes[0], database, keys)
-        by_owner: dict[int, list[int]] = {}
-        for place, key in enumerate(keys):
-            by_owner.setdefault(self.owner(key), []).append(place)
-        found = await asyncio.gather(
-            *(
-                self._look(self._nodes[shard], database, [keys[place] for place in places])
-                for shard, places in by_owner.items()
-            )
-        )
-        looks: list[Look | Unread] = [ABSENT] * len(keys)
-        for places, each in zip(by_owner.values(), found, strict=True):
-            for place, look in zip(places, each, strict=True):
-                looks[place] = look
-        return looks
-
-    async def there(self, database: int, keys: Sequence[bytes]) -> list[bool | Unread]:
-        """Whether the side has each key. Raises: as `look`."""
-        by_owner: dict[int, list[int]] = {}
-        for place, key in enumerate(keys):
-            by_owner.setdefault(self.owner(key), []).append(place)
-        found: list[bool | Unread] = [False] * len(keys)
-        for node, places in [(self._nodes[shard], places) for shard, places in by_owner.items()]:
-            packed = b"".join(
-                b"*2\r\n$6\r\nEXISTS\r\n$%d\r\n%b\r\n" % (len(keys[at]), keys[at]) for at in places
-            )
-            replies = await self.raw(node, database, packed, len(places))
-            for place, reply in zip(places, replies, strict=True):
-                said = refusal(reply)
-                found[place] = self._unread(node, said) if said else reply == 1
-        return found
-
-    async def _look(self, node: Node, database: int, keys: Sequence[bytes]) -> list[Look | Unread]:
-        ends, margin_ms, sizes = await self._ends_and_sizes(node, database, keys)
-        big = self.big_bytes
-        wanted = [
-            place
-            for place, size in enumerate(sizes)
-            if type(size) is int and size <= big and type(ends[place]) is int and ends[place] != -2
-        ]
-        dumps: list[Raw] = [None] * len(keys)
-        for group in _groups(wanted, sizes):
-            packed = b"".join(
-                [b"*2\r\n$4\r\nDUMP\r\n$%d\r\n%b\r\n" % (len(keys[at]), keys[at]) for at in group]
-            )
-            for place, dump in zip(group, await self.raw(node, database, packed, len(group)), strict=True):
-                dumps[place] = dump
-        return [
-            Look(True, dump, end if end >= 0 else None, margin_ms, size)
-            if type(dump) is bytes
-            else self._other_look(node, end, size, dump, margin_ms)
-            for end, size, dump in zip(ends, sizes, dumps, strict=True)
-        ]
-
-    def _other_look(self, node: Node, end: Raw, size: Raw, dump: Raw, margin_ms: int) -> Look | Unread:
-        """What is to be said of a key whose value did not come: absent, too big, or not to be read now."""
-        if said := refusal(end) or refusal(size) or refusal(dump):
-            return self._unread(node, said)
-        if end == -2 or size is None or size <= self.big_bytes:
-            return ABSENT
-        return Look(True, None, end if end >= 0 else None, margin_ms, size)
-
-    async def _ends_and_sizes(
-        self, node: Node, database: int, keys: Sequence[bytes]
-    ) -> tuple[list[Raw], int, list[Raw]]:
-        """When each key ends (-1 never, -2 no key), how far off that may be, and what each takes."""
-        absolute = self.tells_absolute_ttl
-        form = (
-            b"*2\r\n$11\r\nPEXPIRETIME\r\n$%d\r\n%b\r\n" if absolute else b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%b\r\n"
-        )
-        if self.knows_sizes:
-            form += b"*3\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n$%d\r\n%b\r\n"
-            parts = [form % (size, key, size, key) for key in keys for size in (len(key),)]
-        else:
-            parts = [form % (len(key), key) for key in keys]
-        each = 2 if self.knows_sizes else 1
-        count = len(keys) * each
-        if absolute:
-            replies = await self.raw(node, database, b"".join(parts), count)
-            margin_ms = 0
-        else:
-            clock = pack("TIME")
-            began, *replies, ended = await self.raw(
-                node, database, clock + b"".join(parts) + clock, count + 2
-            )
-            early_ms, late_ms = _clock_ms(began), _clock_ms(ended)
-            margin_ms = late_ms - early_ms + 1
-            replies[::each] = [
-                left + early_ms if type(left) is int and left >= 0 else left for left in replies[::each]
-            ]
-        return replies[::each], margin_ms, replies[1::2] if self.knows_sizes else [0] * len(keys)
-
-    def _unread(self, node: Node, said: str) -> Unread:
-        if said.startswith(PASSING):
-            return Unread(said)
-        endpoint = node.pipe.endpoint
-        if said.startswith(("NOPERM", "NOAUTH")):
-            user = endpoint.credentials.user if endpoint.credentials else "default"
-            raise NodeDenied(str(endpoint), user, "a command that reads a key", said)
-        raise CommandRefused(str(endpoint), "a command that reads a key", said)
-
     async def read_map(self) -> None:
         """Ask again which shard owns what, and connect to servers that are new."""
         async with self._mending:
@@ -362,22 +245,3 @@ class Side:
                     address = str(self.keyspace.seeds[0])
                     raise SideLost(address, self.patience_s, str(still)) from broken
                 await asyncio.sleep(min(1.0, 0.05 + waited_s / 4))
-
-
-def _groups(places: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
-    """The places in runs whose values together take no more than a group may."""
-    if sum([sizes[place] for place in places]) <= GROUP_BYTES:
-        return [list(places)] if places else []
-    groups: list[list[int]] = []
-    room = 0
-    for place in places:
-        if not groups or sizes[place] > room:
-            groups.append([])
-            room = GROUP_BYTES
-        groups[-1].append(place)
-        room -= sizes[place]
-    return groups
-
-
-def _clock_ms(reply: Raw) -> int:
-    return int(reply[0]) * 1000 + int(reply[1]) // 1000
