@@ -69,8 +69,8 @@ def compare(
     import asyncio
     import json as js
 
+    from holdfast.cli.comparison_views import comparison_text, watching
     from holdfast.cli.console import show
-    from holdfast.cli.migrate_views import comparison_text, watching
     from holdfast.compare.judge import Tolerance
     from holdfast.compare.pace import PaceLimits
     from holdfast.compare.report import Report, StateUnreadable

@@ -30,22 +30,27 @@ class StreamCorrupt(HoldfastError):
         return f"the stream of commands is damaged: at byte {self.at} of what was read stands {self.found!r}"
 
 
-def walk_over(buf: bytes, at: int, end: int, listed: frozenset[bytes]) -> tuple[int, int]:
+def walk_over(
+    buf: bytes, at: int, end: int, listed: frozenset[bytes], plain: frozenset[bytes] = frozenset()
+) -> tuple[int, int]:
     """Walk over whole commands whose names, as written, are in `listed`; stop at any other.
 
-    Args: `buf`, read from `at` to before `end`, which is at most its length.
+    Args: `buf`, read from `at` to before `end`, which is at most its length; `plain`, names of commands that are walked
+        over when they have at most three words, the name counted.
     Returns: `(after, why)`: the index behind the last command walked over; INCOMPLETE or STOPPED.
     Raises: StreamCorrupt.
     """
-    return _walk(buf, at, end, listed, False)
+    return _walk(buf, at, end, listed, plain, False)
 
 
 def walk_to(buf: bytes, at: int, end: int, listed: frozenset[bytes]) -> tuple[int, int]:
     """The same, over whole commands whose names are not in `listed`, to the first whose name is."""
-    return _walk(buf, at, end, listed, True)
+    return _walk(buf, at, end, listed, frozenset(), True)
 
 
-def _walk(buf: bytes, at: int, end: int, listed: frozenset[bytes], stop_when: bool) -> tuple[int, int]:
+def _walk(
+    buf: bytes, at: int, end: int, listed: frozenset[bytes], plain: frozenset[bytes], stop_when: bool
+) -> tuple[int, int]:
     while at < end:
         i = at
         if buf[i] == 10:
@@ -67,6 +72,7 @@ def _walk(buf: bytes, at: int, end: int, listed: frozenset[bytes], stop_when: bo
         i += 2
         named_at = -1
         named_end = -1
+        short = left <= 3
         while left > 0:
             if i >= end:
                 return at, INCOMPLETE
@@ -91,7 +97,8 @@ def _walk(buf: bytes, at: int, end: int, listed: frozenset[bytes], stop_when: bo
             if i > end:
                 return at, INCOMPLETE
             left -= 1
-        if (buf[named_at:named_end] in listed) == stop_when:
+        name = buf[named_at:named_end]
+        if (name in listed) == stop_when and not (short and name in plain):
             return at, STOPPED
         at = i
     return at, INCOMPLETE

@@ -18,7 +18,7 @@ from holdfast.migrate.ends import Side
 from holdfast.migrate.journal import Journal, Mode, Stage
 from holdfast.migrate.mode import Mover
 from holdfast.migrate.relay.mode import RelayMode
-from holdfast.migrate.relay.relay import LossNotAccepted
+from holdfast.migrate.relay.terms import LossNotAccepted
 from holdfast.migrate.settings import Book
 from holdfast.migrate.switching import NotReady, SwitchUndone
 from holdfast.migrate.write.mode import WriteMode

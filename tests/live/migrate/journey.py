@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.live.conftest import Bench, make_bench
 
-from holdfast.cli.migrate_views import status_facts
+from holdfast.cli.migrate.views import status_facts
 from holdfast.engine.process import ProcessIdentity
 from holdfast.jobs.folder import JobFolder
 

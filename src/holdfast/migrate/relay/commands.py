@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from holdfast.migrate.relay.grammar import Release, Said, Unsayable, say
+
 PASS_ALWAYS = frozenset({b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"SELECT"})
 _FIELD_TTL = frozenset(
     {b"HEXPIRE", b"HPEXPIRE", b"HEXPIREAT", b"HPEXPIREAT", b"HPERSIST", b"HSETEX", b"HGETEX"}
@@ -76,6 +78,10 @@ class TargetCommands:
     """Databases that the operator has agreed to leave behind."""
     payload: Payload | None = None
     """How payloads of RESTORE are translated; None where both ends write the same."""
+    reader: Release = Release()
+    """Which words of the commands it knows."""
+    beyond: frozenset[bytes] = frozenset()
+    """Commands, upper case, that may come with words which it does not know."""
 
     def walked_over(self) -> frozenset[bytes]:
         """Names, as sources write them, of commands that need no look."""
@@ -84,12 +90,21 @@ class TargetCommands:
             looked_at |= {b"RESTORE", b"RESTORE-ASKING"}
         if self.dropped_databases:
             looked_at |= {b"MOVE", b"COPY", b"SWAPDB", b"FLUSHALL"}
-        passing = (self.names | {b"PING", b"REPLCONF"}) - looked_at
-        return frozenset(form for name in passing for form in (name, name.lower(), name.capitalize()))
+        looked_at |= self.beyond
+        return _forms((self.names | {b"PING", b"REPLCONF"}) - looked_at)
+
+    def walked_over_when_plain(self) -> frozenset[bytes]:
+        """Those of the others that need none when they have no more than three words."""
+        return _forms(self.names & self.beyond & {b"SET"})
 
 
-def judge(words: list[bytes], target: TargetCommands) -> Verdict:
-    """What becomes of one command."""
+def _forms(names: frozenset[bytes]) -> frozenset[bytes]:
+    """Names as sources write them."""
+    return frozenset(form for name in names for form in (name, name.lower(), name.capitalize()))
+
+
+def judge(words: list[bytes], target: TargetCommands, now_ms: int = 0) -> Verdict:
+    """What becomes of one command. Args: `now_ms`, Unix time."""
     name = words[0].upper()
     if name in PASS_ALWAYS:
         return Pass()
@@ -102,6 +117,11 @@ def judge(words: list[bytes], target: TargetCommands) -> Verdict:
         return Drop(f"{_printable(name)}: {reason}")
     if name in {b"RESTORE", b"RESTORE-ASKING"} and target.payload is not None:
         return _restored(words, target.payload)
+    match say(words, target.reader, now_ms) if name in target.beyond else None:
+        case Said(other, lost):
+            return Instead(other, lost)
+        case Unsayable(why):
+            return Drop(f"{why}: the target is too old for it")
     return Pass()
 
 

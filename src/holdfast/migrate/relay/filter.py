@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from holdfast.codec import stream
@@ -30,6 +31,10 @@ class StreamStopped(HoldfastError):
         )
 
 
+class _CannotGoOn(Exception):
+    """A command can neither be carried nor left out; the words say why."""
+
+
 @dataclass
 class _Piece:
     """A large command that is going on in pieces."""
@@ -42,7 +47,9 @@ class _Piece:
 class StreamFilter:
     """Reads what a source sends after its RDB and writes what the target is to be sent."""
 
-    def __init__(self, target: TargetCommands, offset: int, db: int) -> None:
+    def __init__(
+        self, target: TargetCommands, offset: int, db: int, now_ms: Callable[[], int] = lambda: 0
+    ) -> None:
         self.offset = offset
         """Offset behind all that `feed` has given out."""
         self.db = db
@@ -53,12 +60,16 @@ class StreamFilter:
         """Commands that were looked at one by one."""
         self._target = target
         self._over = target.walked_over()
+        self._plain = target.walked_over_when_plain()
+        self._now_ms = now_ms
         self._rest = b""
         self._waiting: list[bytes] = []
         self._needed = 0
         """Bytes without which the unfinished command cannot be whole: it is not looked at before they are there."""
         self._piece: _Piece | None = None
         self._in_transaction = False
+        self.stopped: StreamStopped | None = None
+        """Why nothing behind what was given out can go on."""
 
     @property
     def at_command(self) -> bool:
@@ -68,8 +79,11 @@ class StreamFilter:
     def feed(self, data: bytes) -> bytes:
         """The next bytes of the stream; returns what goes on, which may lag behind by an unfinished command.
 
-        Raises: StreamCorrupt, StreamStopped.
+        Where a command can neither be carried nor left out, what stands before it is given out, and `stopped` is set.
+        Raises: StreamCorrupt; StreamStopped when it had stopped before.
         """
+        if self.stopped is not None:
+            raise self.stopped
         if self._needed:
             self._waiting.append(data)
             self._needed -= len(data)
@@ -87,8 +101,8 @@ class StreamFilter:
                 if self._piece is not None:
                     break
                 continue
-            over = self._over if self._carries else _NONE
-            after, why = stream.walk_over(buf, at, end, over)
+            over, plain = (self._over, self._plain) if self._carries else (_NONE, _NONE)
+            after, why = stream.walk_over(buf, at, end, over, plain)
             if after > at:
                 out.append(buf[at:after] if at or after < end else buf)
                 at = after
@@ -103,7 +117,11 @@ class StreamFilter:
                     self._needed = _missing(buf, at)
                 break
             words, after = stream.read_command(buf, at)
-            out.append(self._one(words, buf[at:after]))
+            try:
+                out.append(self._one(words, buf[at:after]))
+            except _CannotGoOn as reason:
+                self.stopped = StreamStopped(self.offset + sum(map(len, out)), str(reason))
+                break
             at = after
         self._rest = buf[at:]
         made = b"".join(out)
@@ -126,7 +144,7 @@ class StreamFilter:
         if not self._carries and name not in {b"PING", b"REPLCONF", b"FLUSHALL", b"SWAPDB"}:
             self._lose("a database that is left behind", words)
             return filler(len(raw))
-        verdict = judge(words, self._target)
+        verdict = judge(words, self._target, self._now_ms())
         match verdict:
             case Drop(lost):
                 self._lose(lost, words)
@@ -135,20 +153,23 @@ class StreamFilter:
                 if lost:
                     self._lose(lost, words)
                 made = stream.write_command(list(other))
+                if len(made) > len(raw):  # a longer word for the time left than for the time of the end
+                    self._lose(f"{words[0].decode()}: no room for it in the target's words", words)
+                    return filler(len(raw))
                 return filler(len(raw) - len(made)) + made
             case Stop(why):
-                raise StreamStopped(self.offset, why)
+                raise _CannotGoOn(why)
         return raw
 
     def _select(self, words: list[bytes], raw: bytes) -> bytes:
-        self.db = int(words[1])
-        if not self._carries:
+        db = int(words[1])
+        if db in self._target.dropped_databases:
+            self.db = db
             return filler(len(raw))
-        if self.db >= self._target.databases:
+        if db >= self._target.databases:
             # The target would log a line and write into the database selected before.
-            raise StreamStopped(
-                self.offset, f"it writes to database {self.db}, and the target has {self._target.databases}"
-            )
+            raise _CannotGoOn(f"it writes to database {db}, and the target has {self._target.databases}")
+        self.db = db
         return raw
 
     def _lose(self, what: str, words: list[bytes]) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from holdfast.engine.facts import Address
 from holdfast.migrate.ends import Side
-from holdfast.migrate.relay.relay import Phase, Relay, Settings
+from holdfast.migrate.relay.relay import Relay, Settings
 from holdfast.migrate.relay.serve import Door, TargetServer
 from holdfast.migrate.relay.spool import Spool
+from holdfast.migrate.relay.terms import Phase
 
 
 class Leg:

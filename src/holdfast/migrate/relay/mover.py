@@ -7,7 +7,6 @@ import contextlib
 import secrets
 import ssl
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +23,9 @@ from holdfast.migrate.plan import Follow, follow
 from holdfast.migrate.relay.commands import merged
 from holdfast.migrate.relay.doors import credentials_for, host_towards, tls_for
 from holdfast.migrate.relay.leg import Leg
-from holdfast.migrate.relay.relay import Full, LossNotAccepted, Phase, Settings
+from holdfast.migrate.relay.relay import Settings
 from holdfast.migrate.relay.serve import Door
+from holdfast.migrate.relay.terms import Full, LossNotAccepted, Phase
 from holdfast.migrate.relay.translation import commands_of, dialect_of, rewriting_for
 from holdfast.migrate.seen import SeenEnd, SeenServer
 from holdfast.migrate.settings import Book, borrow, calm_sentinels, give_back
@@ -34,7 +34,8 @@ from holdfast.topology.seen import Role
 
 TEND_EVERY_S = 0.5
 TOKEN_BYTES = 32
-LAG_SAMPLES = 4096
+HEARD_EVERY_MS = 1500
+"""A target tells its offset every second; one that has not for longer is behind by what it has been silent."""
 FASTER_LOADING = {"repl-diskless-load": "on-empty-db"}
 """An empty target loads from the link; one that holds data keeps it until the new is whole on its disk."""
 
@@ -81,7 +82,6 @@ class RelayMover:
         """Held by whoever changes the ends: the tending, or a switch."""
         self.keys_total = 0
         """Keys that the source had when the leg was made."""
-        self._ends: deque[tuple[float, int]] = deque(maxlen=LAG_SAMPLES)
 
     @property
     def leg(self) -> Leg | None:
@@ -302,10 +302,8 @@ class RelayMover:
         if leg is None:
             return {"phase": "connecting", "trouble": self.trouble}
         relay, now = leg.relay, time.monotonic()
-        self._ends.append((now, leg.spool.end))
-        while self._ends and self._ends[0][1] <= relay.acknowledged:
-            self._ends.popleft()
-        lag_s = now - self._ends[0][0] if self._ends and relay.acknowledged >= 0 else 0.0
+        silent_ms = (now - relay.heard_at_s) * 1000 if relay.lag_bytes else 0.0
+        lag_ms = max(relay.lag.ms, silent_ms - HEARD_EVERY_MS) if relay.acknowledged >= 0 else 0.0
         loaded = relay.acknowledged >= 0
         phase = relay.phase.value
         if relay.phase is Phase.TAIL and not loaded:
@@ -322,8 +320,8 @@ class RelayMover:
             "bytes_per_s": round(relay.meter.per_s),
             "offset": leg.spool.end,
             "applied": relay.acknowledged,
-            "lag_bytes": relay.lag_bytes,
-            "lag_ms": round(lag_s * 1000),
+            "lag_bytes": relay.lag.bytes if relay.acknowledged >= 0 else relay.lag_bytes,
+            "lag_ms": round(lag_ms),
             "spool_bytes": leg.spool.held_bytes,
             "losses": dict(merged(relay.counts.rdb_losses, relay.counts.stream_losses)),
             "full_syncs": len(journal.full_syncs) + len(relay.counts.reasons),

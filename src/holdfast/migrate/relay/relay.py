@@ -10,112 +10,23 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Protocol
+from dataclasses import dataclass
 
 from holdfast.engine.connection import Endpoint
 from holdfast.errors import HoldfastError
 from holdfast.jobs.meter import Meter
 from holdfast.migrate.relay.commands import TargetCommands, merged
 from holdfast.migrate.relay.filter import StreamFilter
+from holdfast.migrate.relay.lag import Lag
 from holdfast.migrate.relay.serve import Way
 from holdfast.migrate.relay.source import Continued, FullResync, NotNow, SourceLink
 from holdfast.migrate.relay.spool import Spool
+from holdfast.migrate.relay.terms import Counts, Full, LossNotAccepted, Phase, Rewriting, WayBroken
 
 ACKNOWLEDGE_EVERY_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 ROOM_BYTES = 4 * 1024 * 1024
 GROWN_BOUND_S = 1.0
-
-
-class Rewriting(Protocol):
-    """Translates one RDB as it passes (see `holdfast.codec.rdb`)."""
-
-    @property
-    def keys(self) -> int:
-        """Keys that have passed."""
-
-    @property
-    def losses(self) -> dict[str, int]:
-        """What the target cannot hold, counted by what it is."""
-
-    @property
-    def grave(self) -> dict[str, int]:
-        """Those losses that somebody has to agree to."""
-
-    @property
-    def stream_db(self) -> int:
-        """The database that the stream behind the RDB begins in."""
-
-    def feed(self, data: bytes) -> bytes:
-        """Translate the next bytes."""
-
-    def finish(self) -> bytes:
-        """The last bytes. Raises: when the RDB was not whole."""
-
-
-class Full(StrEnum):
-    """Whether the source may be asked for a full synchronisation."""
-
-    ALLOWED = "allowed"
-    NEVER = "never"
-
-
-class Phase(StrEnum):
-    """What a relay is doing."""
-
-    CONNECTING = "connecting"
-    SNAPSHOT = "full sync"
-    TAIL = "tail"
-    WAITING_FOR_ROOM = "waiting for room"
-    BROKEN_OFF = "broken off"
-    """It would need a full synchronisation, and may not ask for one."""
-    STOPPED = "stopped"
-
-
-@dataclass(eq=False)
-class WayBroken(HoldfastError):
-    """The history cannot be continued, and starting over is not allowed here."""
-
-    source: str
-    why: str
-
-    def __str__(self) -> str:
-        return (
-            f"the stream of {self.source} cannot be continued ({self.why}), and a full synchronisation was not asked for: "
-            "it would empty the other side first. The way back is closed; what both sides hold is untouched"
-        )
-
-
-@dataclass(eq=False)
-class LossNotAccepted(HoldfastError):
-    """The source holds what the target cannot, and nobody has agreed to lose it."""
-
-    losses: dict[str, int]
-
-    def __str__(self) -> str:
-        told = "; ".join(f"{what}: {count}" for what, count in self.losses.items())
-        return (
-            f"the source holds what the target cannot take ({told}), so the synchronisation was stopped; the source is as it "
-            "was. Start again with --accept losses to go on without these"
-        )
-
-
-@dataclass
-class Counts:
-    """What a relay has done since it was made."""
-
-    full_syncs: int = 0
-    continued: int = 0
-    rdb_bytes: int = 0
-    """Received of the RDB that is, or was last, being taken."""
-    stream_bytes: int = 0
-    keys: int = 0
-    rdb_losses: dict[str, int] = field(default_factory=dict)
-    stream_losses: dict[str, int] = field(default_factory=dict)
-    reasons: list[str] = field(default_factory=list)
-    """Why each full synchronisation was made."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +57,8 @@ class Relay:
         self.acknowledged = -1
         """Highest offset that a target has applied; -1 before any."""
         self.heard_at_s = 0.0
+        self.lag = Lag()
+        """Of the target, when it was last heard of."""
         self.meter = Meter()
         self.key_meter = Meter()
         self._earlier: dict[str, int] = {}
@@ -183,6 +96,7 @@ class Relay:
             self._wake()  # it has loaded, and waits for the stream
         self.acknowledged = max(self.acknowledged, offset)
         self.heard_at_s = time.monotonic()
+        self.lag.heard(self.heard_at_s, self.acknowledged, self.spool.end)
         if self.spool.has_rdb and self.spool.rdb_whole:
             self.spool.drop_rdb()
         self.spool.trim(self.acknowledged)
@@ -299,6 +213,7 @@ class Relay:
         self.phase = Phase.SNAPSHOT
         if reason != "the first":
             self.settings.tell(f"full synchronisation: {reason}")
+        self.lag.clear()
         self.spool.begin_full(replid, offset)
         self.on_new_history()
         rewriting = self.settings.rewriting()
@@ -341,7 +256,7 @@ class Relay:
     async def _follow(self, link: SourceLink) -> None:
         self.phase = Phase.TAIL
         spool = self.spool
-        stream = StreamFilter(self.settings.commands, spool.end, spool.db)
+        stream = StreamFilter(self.settings.commands, spool.end, spool.db, _now_ms)
         already = dict(self.counts.stream_losses)
         await self._acknowledge(link)
         ticking = asyncio.create_task(self._acknowledge_always(link))
@@ -352,7 +267,10 @@ class Relay:
                 made = stream.feed(data)
                 if made:
                     spool.append(made, stream.db, at_command=stream.at_command)
+                    self.lag.came(time.monotonic(), spool.end)
                     self._wake()
+                if stream.stopped is not None:
+                    raise stream.stopped
                 if stream.losses:
                     self.counts.stream_losses = merged(already, stream.losses)
                 await self._room()
@@ -372,6 +290,10 @@ class Relay:
         """What the target has applied, so that WAIT at the source means what it says; before that, the RDB's own offset."""
         with contextlib.suppress(HoldfastError):  # a broken link is seen where it is read
             await link.acknowledge(max(self.acknowledged, self.spool.base))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 _RUNNING: set[asyncio.Future[None]] = set()

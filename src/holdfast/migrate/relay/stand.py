@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.codec.rdb.dialect import Dialect
-from holdfast.engine.connection import Credentials, Endpoint, EngineNode, NodeGone
+from holdfast.engine.connection import Endpoint, EngineNode, NodeGone
 from holdfast.migrate.ends import End, EndUnusable, Layout
 from holdfast.migrate.observe import see_end
 from holdfast.migrate.relay.commands import TargetCommands, names_spoken
 from holdfast.migrate.relay.endpoint import Shown, SourceAnswers
-from holdfast.migrate.relay.relay import Full, Phase, Relay, Settings
+from holdfast.migrate.relay.grammar import Release, names_beyond
+from holdfast.migrate.relay.relay import Relay, Settings
 from holdfast.migrate.relay.serve import Door, TargetServer
 from holdfast.migrate.relay.spool import Spool
+from holdfast.migrate.relay.terms import Full, Phase
 from holdfast.migrate.relay.translation import (
     command_names,
     database_count,
     dialect_of,
     payloads_for,
+    release_of,
     rewriting_for,
 )
 from holdfast.topology.seen import Role
+from holdfast.topology.shards import read_version
 
 TELL_EVERY_S = 2.0
 
@@ -36,13 +39,10 @@ class Stand:
     source: End
     dialect: Dialect
     """What it speaks to whoever comes."""
-    host: str
-    port: int
+    door: Door
     folder: Path
     """For the spool."""
     spool_bytes: int
-    credentials: Credentials | None = None
-    tls: ssl.SSLContext | None = None
     accepts_losses: bool = False
 
 
@@ -69,7 +69,16 @@ async def stand(wanted: Stand, tell: Callable[[str], None]) -> None:
         known, databases = await command_names(node), await database_count(node)
     valkey = wanted.dialect.family.value == "valkey"
     names = names_spoken(known, valkey=valkey, field_ttls=wanted.dialect.has_field_ttl)
-    commands = TargetCommands(names, databases, payload=payloads_for(dialect_of(first), wanted.dialect))
+    engine, _, release = wanted.dialect.name.partition("-")
+    shown = Shown(engine, f"{release}.0" if release.count(".") == 1 else release, wanted.door.port)
+    reader = Release(engine, read_version(shown.version))
+    commands = TargetCommands(
+        names,
+        databases,
+        payload=payloads_for(dialect_of(first), wanted.dialect),
+        reader=reader,
+        beyond=names_beyond(release_of(first), reader),
+    )
     settings = Settings(
         find_source=find_source,
         commands=commands,
@@ -81,15 +90,11 @@ async def stand(wanted: Stand, tell: Callable[[str], None]) -> None:
     spool = Spool(wanted.folder, wanted.spool_bytes)
     spool.clear()
     relay = Relay(spool, settings)
-    engine, _, release = wanted.dialect.name.partition("-")
-    shown = Shown(engine, f"{release}.0" if release.count(".") == 1 else release, wanted.port)
     answers = SourceAnswers(find_source, shown)
-    server = TargetServer(
-        Door(wanted.host, wanted.port, wanted.credentials, wanted.tls), relay, answers.answer
-    )
+    server = TargetServer(wanted.door, relay, answers.answer)
     relay.on_new_history = server.drop_fed
     port = await server.start()
-    tell(f"listening on {wanted.host}:{port}, speaking {wanted.dialect.name}; source: {first.title}")
+    tell(f"listening on {wanted.door.host}:{port}, speaking {wanted.dialect.name}; source: {first.title}")
     telling = asyncio.create_task(_tell_always(relay, server, tell))
     try:
         await relay.run()

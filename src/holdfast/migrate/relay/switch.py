@@ -19,7 +19,7 @@ from holdfast.migrate.plan import TRIES_MAX, SwitchSeen, go_on
 from holdfast.migrate.relay.hands import Hands
 from holdfast.migrate.relay.leg import Leg
 from holdfast.migrate.relay.mover import RelayMover
-from holdfast.migrate.relay.relay import Full
+from holdfast.migrate.relay.terms import Full
 from holdfast.migrate.settings import calm_sentinels, give_back
 from holdfast.migrate.switching import NotReady, Switching
 from holdfast.topology.seen import Role
@@ -122,11 +122,18 @@ class RelaySwitch(Switching):
     async def _lag_is_small(self, there: Leg) -> None:
         there.take()
         end_s = time.monotonic() + READY_BOUND_S
-        while not (there.in_tail and there.relay.lag_bytes < READY_LAG_BYTES and there.server.streaming):
+        while True:
+            relay = there.relay
+            if there.in_tail and there.server.streaming:
+                new = await self._mover.head(there.to)
+                if new.primary == there.door:
+                    relay.heard(new.offset)  # it says so itself once a second only
+                    if relay.lag.bytes < READY_LAG_BYTES:
+                        return
             if time.monotonic() > end_s:
                 raise NotReady(
-                    f"the other end is not in step ({there.relay.phase.value}, {there.relay.lag_bytes} bytes behind"
-                    f"{', ' + there.relay.trouble if there.relay.trouble else ''})"
+                    f"the other end is not in step ({relay.phase.value}, {relay.lag_bytes} bytes behind"
+                    f"{', ' + relay.trouble if relay.trouble else ''})"
                 )
             await asyncio.sleep(0.05)
 

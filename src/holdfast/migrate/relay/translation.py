@@ -12,7 +12,8 @@ from holdfast.engine.connection import CommandRefused, EngineNode
 from holdfast.errors import HoldfastError
 from holdfast.migrate.relay.commands import Payload, TargetCommands
 from holdfast.migrate.relay.doors import directives
-from holdfast.migrate.relay.relay import Rewriting
+from holdfast.migrate.relay.grammar import Release, names_beyond
+from holdfast.migrate.relay.terms import Rewriting
 from holdfast.migrate.seen import SeenServer
 
 DEFAULT_DATABASES = 16
@@ -43,7 +44,12 @@ async def commands_of(
     databases = await database_count(node)
     dropped = frozenset(range(databases, 1 << 16)) if "databases" in accepted else frozenset[int]()
     return TargetCommands(
-        await command_names(node), databases, dropped, payloads_for(dialect_of(writer), dialect_of(reader))
+        await command_names(node),
+        databases,
+        dropped,
+        payloads_for(dialect_of(writer), dialect_of(reader)),
+        release_of(reader),
+        names_beyond(release_of(writer), release_of(reader)),
     )
 
 
@@ -107,6 +113,11 @@ class Translated:
 def dialect_of(server: SeenServer) -> Dialect:
     """What the server writes, and loads."""
     return dialect_of_engine(server.engine, server.version[0], server.version[1])
+
+
+def release_of(server: SeenServer) -> Release:
+    """Which words of commands the server writes, and knows."""
+    return Release(server.engine, server.version)
 
 
 def rewriting_for(reader: Dialect, databases: int) -> Rewriting:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from holdfast.cli.console import show
+from holdfast.cli.lines import line
 from holdfast.migrate.journal import Journal, Stage, Switch
-from holdfast.migrate.orders import OrderFailed, journal_of
+from holdfast.migrate.orders import journal_of
 from holdfast.migrate.rules import Finding, Weight
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from holdfast.compare.report import Report
     from holdfast.jobs.folder import JobFolder
 
-LOOK_EVERY_S = 0.2
 STALE_S = 5.0
 """A worker glances twice a second; one that has not for this long is stuck, or its machine sleeps."""
 Text = Callable[["Console"], None]
@@ -56,45 +53,8 @@ def findings_text(found: Sequence[Finding]) -> Text:
     return text
 
 
-def started(folder: JobFolder, found: Sequence[Finding], *, wait: bool, as_json: bool) -> None:
-    """Tell what was begun; with `wait`, follow it until the target is in step. Raises: OrderFailed."""
-    if not as_json:
-        show({}, findings_text(found), as_json=False)
-    if wait:
-        _follow(folder, quiet=as_json)
-    facts = {**status_facts(folder, 0), **findings_facts(found)}
-    show(facts, status_text(facts), as_json=as_json)
-
-
-def _follow(folder: JobFolder, *, quiet: bool) -> None:
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    from holdfast.cli.console import stdout
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = stdout()
-    live = console.is_terminal and not quiet
-    said = ""
-    with Progress(*columns, console=console, disable=not live, transient=True) as bar:
-        task = bar.add_task("connecting", total=None)
-        while True:
-            journal, seen = journal_of(folder), folder.read("progress")
-            if journal.stage is Stage.FAILED:
-                raise OrderFailed(journal.words)
-            phase = str(seen.get("phase", "connecting"))
-            if phase == "tail" or journal.stage is not Stage.RUNNING:
-                return
-            line = _full_sync_line(seen)
-            bar.update(
-                task, description=line, total=seen.get("keys_total") or None, completed=seen.get("keys", 0)
-            )
-            if not live and not quiet and line != said:
-                console.print(line, markup=False)
-            said = line
-            time.sleep(LOOK_EVERY_S)
-
-
-def _full_sync_line(seen: Any) -> str:
+def full_sync_line(seen: Any) -> str:
+    """What a full synchronisation is at, in a line."""
     phase = str(seen.get("phase", "connecting"))
     if seen.get("trouble"):
         return f"{phase}: {seen['trouble']}"
@@ -207,11 +167,6 @@ def status_text(facts: dict[str, Any]) -> Text:
     return text
 
 
-def line(console: Console, words: str) -> None:
-    """One line as it is, unbroken."""
-    console.print(words, markup=False, soft_wrap=True)
-
-
 def _standing(facts: dict[str, Any]) -> str:
     if facts["stage"] in {"finished", "stopped", "failed", "paused"}:
         return str(facts["stage"])
@@ -222,7 +177,7 @@ def _phase(seen: dict[str, Any]) -> str:
     phase = seen.get("phase", "")
     if phase == "tail":
         return f"tail: {seen['lag_bytes']:,} bytes and {seen['lag_ms']} ms behind, {seen['bytes_per_s'] / 1e6:.2f} MB/s"
-    return _full_sync_line(seen)
+    return full_sync_line(seen)
 
 
 def _losses(losses: dict[str, int]) -> str:
@@ -275,56 +230,6 @@ def verdict_text(facts: dict[str, Any], verb: str) -> Text:
             )
         if facts["words"]:
             line(console, facts["words"])
-
-    return text
-
-
-@contextlib.contextmanager
-def watching(*, quiet: bool) -> Iterator[Callable[[Report], None]]:
-    """What a comparison tells is shown as a bar for the length of the block, where there is a terminal."""
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    from holdfast.cli.console import stdout
-
-    console = stdout()
-    live = console.is_terminal and not quiet
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), console=console, disable=not live, transient=True
-    ) as bar:
-        task = bar.add_task("comparing", total=None)
-
-        def look(report: Report) -> None:
-            rate = round(report.keys / report.took_s) if report.took_s else 0
-            bar.update(
-                task,
-                description=f"{report.keys:,} keys compared, {report.keys_back:,} looked for the other way, {rate:,} keys/s, "
-                f"{report.different} differ, {len(report.suspects)} looked at again",
-            )
-
-        yield look
-
-
-def comparison_text(name: str, report: Report) -> Text:
-    """What a comparison came to."""
-
-    def text(console: Console) -> None:
-        rate = round(report.keys / report.took_s) if report.took_s else 0
-        line(
-            console,
-            f"{name}: {report.keys:,} keys compared and {report.keys_back:,} looked for the other way in {report.took_s:.1f} s "
-            f"({rate:,} keys/s); {report.settled} settled while writes went on",
-        )
-        for each in report.left_out:
-            line(console, f"not compared: {each}")
-        for found in report.listed:
-            sure = "" if found.settled else " (it changed at every look)"
-            line(
-                console,
-                f"  {found.facts().get('key', found.key)!r} in database {found.database}: {found.difference.kind.value}, "
-                f"{found.difference.detail}{sure}",
-            )
-        verdict = f"{report.different} keys differ, of {report.changing} nothing could be proven"
-        line(console, verdict if report.different or report.changing else "Both ends hold the same.")
 
     return text
 
