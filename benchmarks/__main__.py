@@ -14,7 +14,19 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bring_up, client, codec, compare, failover, load, migrate, quiet, reshard, status
+from benchmarks import (
+    bring_up,
+    client,
+    codec,
+    compare,
+    cutover,
+    failover,
+    load,
+    migrate,
+    quiet,
+    reshard,
+    status,
+)
 from benchmarks.results import Section, with_section
 from benchmarks.workshop import ROOT, TEST_STATE, engines_at_hand, fetch_engines
 from holdfast.engine.build import EngineBuild
@@ -30,6 +42,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     **{f"failover-{mode}": functools.partial(failover.run, mode=mode) for mode in failover.MODES},
     quiet.NAME: quiet.run,
     migrate.NAME: migrate.run,
+    cutover.NAME: cutover.run,
     compare.NAME: compare.run,
 }
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"

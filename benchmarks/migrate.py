@@ -1,7 +1,7 @@
-"""Moving live data: full synchronisation and tail by relay beside native replication and SCAN + RESTORE, and the pause of cutovers.
+"""Moving live data: full synchronisation and tail by relay, beside native replication and SCAN + RESTORE.
 
 Targets: full sync 1.3 x the keys/s of the source engine's own same-version replication on small keys, 1.0 x on large ones, under
-1 s of own processor time for a million small keys; tail 95 % of the write rate with a native replica; pause p99 under 250 ms.
+1 s of own processor time for a million small keys; tail 95 % of the write rate with a native replica.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import redis
 
 from benchmarks.machine import this_machine
 from benchmarks.migrate_servers import LOOPBACK, Bare, bare, fill_large, fill_small, until_linked
-from benchmarks.results import Section, percentile, table
-from benchmarks.workshop import CommandFailed, Workshop, say, workshop
+from benchmarks.results import Section, table
+from benchmarks.workshop import CommandFailed, say
 from holdfast.codec.rdb.dialect import dialect_of_engine
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.connection import Endpoint
@@ -33,10 +33,18 @@ from holdfast.migrate.relay.translation import rewriting_for
 NAME = "migrate"
 SOURCE, TARGETS = "redis-8.0", ("valkey-8.1", "valkey-9.1")
 SMALL_KEYS, LARGE_KEYS, QUICK_SHARE = 1_000_000, 200_000, 50
-FASTER = "repl-diskless-load swapdb"
-CUTOVERS, QUICK_CUTOVERS = 100, 4
+FASTER = "repl-diskless-load on-empty-db"
+"""What `holdfast migrate` sets at a target that is empty; one that holds data takes the RDB over its disk, and keeps its data until then."""
 TAIL_S, QUICK_TAIL_S = 10.0, 2.0
-TAIL_TARGET, PAUSE_TARGET_MS = 0.95, 250.0
+TAIL_TARGET = 0.95
+CPU_TARGET_S = 1.0
+
+
+_HOW = (
+    "From REPLICAOF to the link that is up, one run of each, source and target on the same machine without persistence. An empty "
+    "target is set to `repl-diskless-load on-empty-db` by `holdfast migrate start`; one that holds data loads over its disk. The "
+    "judged figure is the ratio to the source engine's own replication as it comes; in brackets, to that with the same setting."
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,7 @@ def run(at_hand: dict[str, EngineBuild], wanted: Sequence[str], *, quick: bool) 
             "",
         ]
     tail = _tail(at_hand, targets[-1], QUICK_TAIL_S if quick else TAIL_S)
-    pauses = _cutovers(at_hand, targets[-1], QUICK_CUTOVERS if quick else CUTOVERS)
-    return Section(NAME, "Moving live data", "\n".join([f"{this_machine()}.", "", *syncs, tail, "", pauses]))
+    return Section(NAME, "Moving live data", "\n".join([f"{this_machine()}. {_HOW}", "", *syncs, tail]))
 
 
 def _syncs(
@@ -91,11 +98,15 @@ def _syncs(
             for extra in ("", FASTER)
         ]
         copied = [_scan_restore(source, at_hand[SOURCE], keys)]
-    base = native[0].keys / native[0].took_s
+    base = [each.keys / each.took_s for each in native]
     for each in (*native, *relayed, *copied):
         rate = each.keys / each.took_s
         cpu = f"{each.own_cpu_s:.2f}" if each.own_cpu_s is not None else ""
-        judged = f"{rate / base:.2f} x of {goal} x" if each in relayed else ""
+        judged = ""
+        if each in relayed:
+            like = base[1] if FASTER in each.path else base[0]
+            met = "met" if rate >= goal * base[0] else "**not met**"
+            judged = f"{rate / base[0]:.2f} x ({rate / like:.2f} x) of {goal} x: {met}"
         megabytes = f"{each.bytes_through / each.took_s / 1e6:.1f}" if each.bytes_through else ""
         rows.append([each.path, f"{each.took_s:.2f}", f"{rate:,.0f}", megabytes, cpu, judged])
     return table(["path", "s", "keys/s", "MB/s", "own processor s", "target"], rows)
@@ -237,51 +248,3 @@ async def _tail_relayed(
 def _apart(source: Bare, target: Bare) -> bool:
     ours = source.client.info("replication")["master_repl_offset"]
     return bool(target.client.info("replication")["slave_repl_offset"] < ours)
-
-
-def _cutovers(at_hand: dict[str, EngineBuild], name: str, times: int) -> str:
-    context = multiprocessing.get_context("spawn")
-    pauses: list[float] = []
-    with workshop() as shop, bare(at_hand[SOURCE]) as source, bare(at_hand[name]) as target:
-        ends = ("--from", f"redis://{LOOPBACK}:{source.port}", "--to", f"redis://{LOOPBACK}:{target.port}")
-        shop.holdfast("migrate", "start", "bench", *ends)
-        writing = context.Process(target=_write_wherever, args=((source.port, target.port),), daemon=True)
-        writing.start()
-        try:
-            for number in range(times):
-                verb = "cutover" if number % 2 == 0 else "rollback"
-                told = shop.holdfast("migrate", verb, "bench", "--json").facts
-                pauses.append(float(told["switches"][-1]["write_pause_ms"]))
-        finally:
-            writing.terminate()
-            writing.join()
-            _end(shop, times)
-    say(f"write pause: median {percentile(pauses, 50):.1f} ms, p99 {percentile(pauses, 99):.1f} ms")
-    return (
-        f"Write pause of {times} switches there and back under load, {SOURCE} and {name}: median {percentile(pauses, 50):.1f} ms, "
-        f"p99 {percentile(pauses, 99):.1f} ms (target {PAUSE_TARGET_MS:.0f} ms), longest {max(pauses):.1f} ms."
-    )
-
-
-def _end(shop: Workshop, times: int) -> None:
-    """Stop the migration, whichever end is the primary."""
-    for words in (("finish", "bench", "--yes"), ("stop", "bench", "--yes")):
-        try:
-            shop.holdfast("migrate", *words)
-            return
-        except CommandFailed:
-            continue
-
-
-def _write_wherever(ports: tuple[int, ...]) -> None:
-    """One writer that goes to the other server when it is refused."""
-    at = 0
-    clients = [redis.Redis(host=LOOPBACK, port=port, socket_timeout=10) for port in ports]
-    number = 0
-    while True:
-        try:
-            clients[at].set(f"k:{number % 1000}", b"v" * 32)
-            number += 1
-        except redis.exceptions.RedisError:
-            at = 1 - at
-            time.sleep(0.001)
