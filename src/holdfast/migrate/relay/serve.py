@@ -19,7 +19,8 @@ from holdfast.engine.connection import Credentials
 from holdfast.migrate.relay.peer import LINE_MAX_BYTES, Peer, PeerConfused, let_in, read_words
 from holdfast.migrate.relay.spool import Spool
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 18
+"""About what a socket takes at once: what it does not take is moved about in the transport's buffer until it does."""
 KEEP_ALIVE_S = 1.0
 LOGIN_S = 30.0
 QUIET_S = 90.0
@@ -128,6 +129,7 @@ class TargetServer:
             writer.close()
             return
         self._peers[peer] = writer
+        writer.transport.set_write_buffer_limits(high=0)  # `drain` waits until the socket has taken all
         sender: asyncio.Task[None] | None = None
         try:
             while True:
@@ -247,7 +249,7 @@ class TargetServer:
 
     async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
         writer.write(data)
-        if writer.transport.get_write_buffer_size() > PIECE_BYTES or len(data) >= PIECE_BYTES:
+        if writer.transport.get_write_buffer_size():
             async with asyncio.timeout(SEND_S):
                 await writer.drain()
         elif writer.is_closing():
