@@ -98,6 +98,8 @@ class Plain:
 
     def connect(self, **more: Any) -> Any:
         words: dict[str, Any] = {"socket_timeout": 10.0, "retry": None, **more}
+        if self.build.version < (6, 0, 0):
+            words["protocol"] = 2
         if self.tls:
             words |= {"ssl": True, "ssl_ca_certs": self.tls.ca, "ssl_check_hostname": False}
         return redis.Redis(host=LOOPBACK, port=self.port, password=self.password or None, **words)
