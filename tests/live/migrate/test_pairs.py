@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.live.conftest import AT_HAND, Bench, need, until
+from tests.live.conftest import AT_HAND, ROOT, Bench, need, until
 from tests.live.engine.servers import make_tls
 from tests.live.migrate.applications import Applications
 from tests.live.migrate.journey import benched, in_step, status
@@ -91,6 +91,31 @@ def test_passwords_and_tls_on_both_ends(tmp_path: Path) -> None:
                 assert b"old-word" not in file.read_bytes(), file
                 assert b"new-word" not in file.read_bytes(), file
         assert b"word" not in (bench.state / "audit.log").read_bytes()
+
+
+RIGHTS = next(
+    line.split()[5:]
+    for line in (ROOT / "docs" / "migrate.md").read_text().splitlines()
+    if line.strip().startswith("ACL SETUSER holdfast ")
+)
+"""Behind `on >PASSWORD`."""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("pair", [("redis-7.0", "valkey-9.1"), ("redis-6.2", "valkey-8.1")], ids="-to-".join)
+def test_users_that_may_do_what_the_documentation_says_and_no_more(
+    pair: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "login").write_text("holdfast\nsecret-word\n")
+    with benched() as bench, plain(need(pair[0])) as source, plain(need(pair[1])) as target:
+        fill(source, 200, field_ttls=False)
+        for server in (source, target):
+            old = server.build.version < (7, 0, 0)
+            rights = [each for each in RIGHTS if not old or each not in {"+function|list", "+acl|dryrun"}]
+            server.client.execute_command("ACL", "SETUSER", "holdfast", "on", ">secret-word", *rights)
+        words = ["--from-auth-file", str(tmp_path / "login"), "--to-auth-file", str(tmp_path / "login")]
+        there_and_back(bench, source, target, words)
 
 
 @pytest.mark.long
