@@ -17,7 +17,8 @@ from holdfast.errors import HoldfastError
 PAUSES_WRITES_FROM = (6, 2, 0)
 SCRIPT_FLAGS_FROM = (7, 0, 0)
 """From here on a script says beforehand that it writes, and is refused while writes are held too."""
-IMPOSSIBLE_REPLICAS = 1_000_000
+REFUSING = {"min-replicas-to-write": "1000000"}
+"""The setting under which a primary without the pause refuses every write; borrowed for the time of a switch."""
 _REFUSALS = ("READONLY", "MASTERDOWN", "NOREPLICAS", "EXECABORT", "NOPERM")
 _PROBE_MS = 1
 
@@ -37,33 +38,19 @@ class FenceLeaks(HoldfastError):
         )
 
 
-@dataclass(frozen=True)
-class Holding:
-    """How writes are held on one server."""
-
-    by_pause: bool
-    """CLIENT PAUSE WRITE: clients wait. Before 6.2 there is no such pause: writes are refused (NOREPLICAS) instead."""
-    min_replicas: str = "0"
-    """What min-replicas-to-write was, where it is used."""
+def pauses_writes(version: tuple[int, int, int]) -> bool:
+    """Whether a server of that version has CLIENT PAUSE WRITE: its clients wait. Before, writes are refused (NOREPLICAS) by `REFUSING`."""
+    return version >= PAUSES_WRITES_FROM
 
 
-async def hold_writes(node: EngineNode, version: tuple[int, int, int], bound_ms: int) -> Holding:
+async def pause_writes(node: EngineNode, bound_ms: int) -> None:
     """Let no client's write through for at most `bound_ms`; reads go on. Raises: CommandRefused, NodeDenied, NodeGone."""
-    if version >= PAUSES_WRITES_FROM:
-        await node.ask("CLIENT", "PAUSE", bound_ms, "WRITE")
-        return Holding(by_pause=True)
-    told = await node.ask("CONFIG", "GET", "min-replicas-to-write")
-    before = str(dict(told).get("min-replicas-to-write", "0"))
-    await node.ask("CONFIG", "SET", "min-replicas-to-write", IMPOSSIBLE_REPLICAS)
-    return Holding(by_pause=False, min_replicas="0" if before == str(IMPOSSIBLE_REPLICAS) else before)
+    await node.ask("CLIENT", "PAUSE", bound_ms, "WRITE")
 
 
-async def release_writes(node: EngineNode, version: tuple[int, int, int], min_replicas: str = "0") -> None:
+async def unpause_writes(node: EngineNode) -> None:
     """Let clients go on, whatever awaits them."""
-    if version >= PAUSES_WRITES_FROM:
-        await node.ask("CLIENT", "UNPAUSE")
-    else:
-        await node.ask("CONFIG", "SET", "min-replicas-to-write", min_replicas)
+    await node.ask("CLIENT", "UNPAUSE")
 
 
 async def fence(node: EngineNode, door: Address) -> str:

@@ -11,18 +11,19 @@ from pathlib import Path
 from tests.live.migrate.plain import LOOPBACK, Plain
 
 from holdfast.codec.crc import crc64
-from holdfast.codec.rdb.dialect import dialect_of_engine
 from holdfast.engine.connection import Endpoint, EngineNode
-from holdfast.migrate.relay.commands import TargetCommands
+from holdfast.migrate.observe import ask_server
 from holdfast.migrate.relay.peer import read_words
 from holdfast.migrate.relay.relay import Relay, Settings
 from holdfast.migrate.relay.serve import Door, TargetServer
 from holdfast.migrate.relay.spool import Spool
-from holdfast.migrate.relay.translation import command_names, database_count, payloads_for, rewriting_for
+from holdfast.migrate.relay.translation import commands_of, dialect_of, rewriting_for
+from holdfast.migrate.seen import SeenServer
+from holdfast.topology.seen import Role
 
 REPLID = "5" * 40
 OFFSET = 1000
-WRITER = dialect_of_engine("redis", 8, 0)
+WRITER = SeenServer((LOOPBACK, 0), Role.PRIMARY, "redis", (8, 0, 0), "", REPLID)
 
 
 def rdb(body: bytes, magic: bytes = b"REDIS0011", *, checksum: int | None = None) -> bytes:
@@ -110,23 +111,22 @@ class Relaying:
 
 @contextlib.asynccontextmanager
 async def relaying(
-    source: Endpoint, target: Plain, folder: Path, *, accepts_losses: bool = True
+    source: Endpoint, target: Plain, folder: Path, *, accepts_losses: bool = True, writer: SeenServer = WRITER
 ) -> AsyncIterator[Relaying]:
     """The relay at work; at the end the target is a primary again."""
-    build = target.build
     async with await EngineNode.connect(Endpoint(LOOPBACK, target.port)) as node:
-        names, databases = await command_names(node), await database_count(node)
-    reader = dialect_of_engine(build.name, build.version[0], build.version[1])
+        reader = await ask_server(node, (LOOPBACK, target.port))
+        commands = await commands_of(node, (), writer, reader)
 
     async def find() -> Endpoint:
         return source
 
     settings = Settings(
         find,
-        TargetCommands(names, databases, payload=payloads_for(WRITER, reader)),
-        lambda: rewriting_for(reader, databases),
+        commands,
+        lambda: rewriting_for(dialect_of(reader), commands.databases),
         accepts_losses=accepts_losses,
-        hold_until_whole=target.client.dbsize() > 0,
+        hold_until_whole=reader.keys > 0,
     )
     relay = Relay(Spool(folder / "spool"), settings)
     server = TargetServer(Door(LOOPBACK, 0), relay)

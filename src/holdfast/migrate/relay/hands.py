@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
-from holdfast.engine.connection import EngineNode
+from holdfast.engine.connection import EngineNode, NodeGone
 from holdfast.engine.facts import Address
 from holdfast.migrate import fences
 from holdfast.migrate.ends import Side
@@ -15,7 +15,7 @@ from holdfast.migrate.journal import Step
 from holdfast.migrate.observe import ask_server
 from holdfast.migrate.relay.mover import RelayMover
 from holdfast.migrate.seen import SeenServer
-from holdfast.migrate.settings import BACKLOG_BYTES, PING_PERIOD_S, borrow
+from holdfast.migrate.settings import BACKLOG_BYTES, PING_PERIOD_S, borrow, give_back
 from holdfast.migrate.switching import SwitchUndone
 from holdfast.topology.seen import Role
 
@@ -44,7 +44,6 @@ class Hands:
     proof: fences.FenceProof | None = None
     held_at_s: float = 0.0
     """0 when this process did not hold the writes."""
-    min_replicas: str = "0"
     offset: int = -1
     replid: str = ""
 
@@ -106,8 +105,10 @@ class Hands:
     async def hold(self) -> None:
         """From here on clients' writes wait."""
         self.held_at_s = time.monotonic()
-        held = await fences.hold_writes(self.old, self.version, self.bound_ms + MARGIN_MS)
-        self.min_replicas = held.min_replicas
+        if fences.pauses_writes(self.version):
+            await fences.pause_writes(self.old, self.bound_ms + MARGIN_MS)
+        else:
+            await borrow(self.mover.book, self.to.other, self.old_address, self.old, fences.REFUSING)
 
     async def equal(self, step: Step) -> None:
         """Wait until both have the same offset. Raises: SwitchUndone when they do not in time."""
@@ -150,4 +151,14 @@ class Hands:
 
     async def release(self) -> None:
         """Let the held clients go on."""
-        await fences.release_writes(self.old, self.version, self.min_replicas)
+        if fences.pauses_writes(self.version):
+            await fences.unpause_writes(self.old)
+            return
+        failed = await give_back(
+            self.mover.book, lambda loan: loan.side is self.to.other and loan.name in fences.REFUSING
+        )
+        if failed:
+            raise NodeGone(str(self.old.endpoint), "; ".join(failed))
+        await fences.rewrite(
+            self.old
+        )  # the fence has written it down too, and it is not to come back with a restart
