@@ -19,7 +19,8 @@ SCRIPT_FLAGS_FROM = (7, 0, 0)
 """From here on a script says beforehand that it writes, and is refused while writes are held too."""
 REFUSING = {"min-replicas-to-write": "1000000"}
 """The setting under which a primary without the pause refuses every write; borrowed for the time of a switch."""
-_REFUSALS = ("READONLY", "MASTERDOWN", "NOREPLICAS", "EXECABORT", "NOPERM")
+_REFUSALS = ("READONLY", "MASTERDOWN", "NOREPLICAS", "EXECABORT", "NOPERM", "instance is now a read-only")
+"""The last is what engines before 6.0 answer to EXEC."""
 _PROBE_MS = 1
 
 
