@@ -7,11 +7,12 @@ Targets: full sync 1.3 x the keys/s of the source engine's own same-version repl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from benchmarks.migrate_servers import LOOPBACK, Bare, bare, fill_large, fill_sm
 from benchmarks.results import Section, table
 from benchmarks.workshop import CommandFailed, say
 from holdfast.codec.rdb.dialect import dialect_of_engine
+from holdfast.compare.report import Report
+from holdfast.compare.run import Comparison, Options
+from holdfast.compare.side import Side
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.connection import Endpoint
 from holdfast.migrate.relay.commands import TargetCommands
@@ -37,7 +41,7 @@ FASTER = "repl-diskless-load on-empty-db"
 """What `holdfast migrate` sets at a target that is empty; one that holds data takes the RDB over its disk, and keeps its data until then."""
 TAIL_S, QUICK_TAIL_S = 10.0, 2.0
 TAIL_TARGET = 0.95
-CPU_TARGET_S = 1.0
+VERIFY_TARGET = 100_000
 
 
 _HOW = (
@@ -98,6 +102,7 @@ def _syncs(
             for extra in ("", FASTER)
         ]
         copied = [_scan_restore(source, at_hand[SOURCE], keys)]
+        verified = _verified(source, at_hand[targets[-1]], targets[-1], keys)
     base = [each.keys / each.took_s for each in native]
     for each in (*native, *relayed, *copied):
         rate = each.keys / each.took_s
@@ -109,7 +114,8 @@ def _syncs(
             judged = f"{rate / base[0]:.2f} x ({rate / like:.2f} x) of {goal} x: {met}"
         megabytes = f"{each.bytes_through / each.took_s / 1e6:.1f}" if each.bytes_through else ""
         rows.append([each.path, f"{each.took_s:.2f}", f"{rate:,.0f}", megabytes, cpu, judged])
-    return table(["path", "s", "keys/s", "MB/s", "own processor s", "target"], rows)
+    heads = ["path", "s", "keys/s", "MB/s", "own processor s", "target"]
+    return f"{table(heads, rows)}\n\n{verified}"
 
 
 def _native(source: Bare, build: EngineBuild, keys: int, *settings: str) -> Timed:
@@ -145,20 +151,55 @@ def _relay_of(source: Bare, build: EngineBuild, target: Bare, folder: Path) -> t
 
 
 async def _relay_once(source: Bare, build: EngineBuild, target: Bare, title: str, keys: int) -> Timed:
+    began, cpu_s = time.perf_counter(), time.process_time()
+    async with _relaying(source, build, target, keys) as relay:
+        took_s = time.perf_counter() - began
+        return Timed(title, took_s, keys, relay.counts.rdb_bytes, time.process_time() - cpu_s)
+
+
+def _verified(source: Bare, build: EngineBuild, name: str, keys: int) -> str:
+    """Both ends compared as `holdfast migrate verify` does it, while the relay goes on."""
+    with bare(build, FASTER) as target:
+        report, cpu_s = asyncio.run(_verify_once(source, build, target, keys))
+    rate = report.keys / report.took_s
+    say(f"verify: {rate:,.0f} keys/s")
+    said = "met" if rate >= VERIFY_TARGET else "**not met**"
+    return (
+        f"Verify, {SOURCE} and {name} in step, with the limits that the command has by itself: {report.keys:,} keys compared and "
+        f"{report.keys_back:,} looked for the other way in {report.took_s:.2f} s, {rate:,.0f} keys/s (target {VERIFY_TARGET:,}: {said}), "
+        f"{report.different} differ; own processor {cpu_s:.2f} s; slowed {report.slowed} times for the source's sake."
+    )
+
+
+async def _verify_once(source: Bare, build: EngineBuild, target: Bare, keys: int) -> tuple[Report, float]:
+    async with _relaying(source, build, target, keys):
+        one = await Side.open([Endpoint(LOOPBACK, source.port)], as_named=True)
+        other = await Side.open([Endpoint(LOOPBACK, target.port)], as_named=True)
+        cpu_s = time.process_time()
+        try:
+            report = await Comparison(one, other, Options()).run()
+        finally:
+            one.close()
+            other.close()
+        return report, time.process_time() - cpu_s
+
+
+@contextlib.asynccontextmanager
+async def _relaying(source: Bare, build: EngineBuild, target: Bare, keys: int) -> AsyncIterator[Relay]:
+    """The relay between the two, from when the target is in step."""
     with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
         relay, server = _relay_of(source, build, target, Path(folder) / "spool")
         port = await server.start()
-        began, cpu_s = time.perf_counter(), time.process_time()
         taking = asyncio.create_task(relay.run())
-        await asyncio.to_thread(target.client.execute_command, "REPLICAOF", LOOPBACK, port)
-        await asyncio.to_thread(until_linked, target, keys)
-        took_s = time.perf_counter() - began
-        timed = Timed(title, took_s, keys, relay.counts.rdb_bytes, time.process_time() - cpu_s)
-        taking.cancel()
-        await asyncio.gather(taking, return_exceptions=True)
-        await server.stop()
-        relay.spool.clear()
-    return timed
+        try:
+            await asyncio.to_thread(target.client.execute_command, "REPLICAOF", LOOPBACK, port)
+            await asyncio.to_thread(until_linked, target, keys)
+            yield relay
+        finally:
+            taking.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
+            await server.stop()
+            relay.spool.clear()
 
 
 def _scan_restore(source: Bare, build: EngineBuild, keys: int) -> Timed:
@@ -228,21 +269,12 @@ def _tail(at_hand: dict[str, EngineBuild], name: str, seconds: float) -> str:
 async def _tail_relayed(
     source: Bare, build: EngineBuild, target: Bare, seconds: float
 ) -> tuple[float, float, int]:
-    with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
-        relay, server = _relay_of(source, build, target, Path(folder) / "spool")
-        port = await server.start()
-        taking = asyncio.create_task(relay.run())
-        await asyncio.to_thread(target.client.execute_command, "REPLICAOF", LOOPBACK, port)
-        await asyncio.to_thread(until_linked, target, 0)
+    async with _relaying(source, build, target, 0) as relay:
         rate = await asyncio.to_thread(_rate, source.port, seconds)
         ended = time.perf_counter()
         while await asyncio.to_thread(_apart, source, target):
             await asyncio.sleep(0.002)
-        drained_s = time.perf_counter() - ended
-        taking.cancel()
-        await asyncio.gather(taking, return_exceptions=True)
-        await server.stop()
-        return rate, drained_s, relay.counts.full_syncs - 1
+        return rate, time.perf_counter() - ended, relay.counts.full_syncs - 1
 
 
 def _apart(source: Bare, target: Bare) -> bool:

@@ -71,6 +71,12 @@ def test_a_valkey_8_1_told_replicaof_the_relay_takes_a_redis_8_data_set(tmp_path
             source.client.set("live", "1")
             assert source.client.wait(1, 5000) == 1
             assert target.client.get("live") == b"1"
+            target.client.client_kill_filter(_type="master")
+            source.client.set("again", "1")
+            until(lambda: target.client.get("again") == b"1", 20)
+            log = (target.folder / "log").read_text()
+            assert log.count("Full resync from") == 1
+            assert "artial" in log.rpartition("Full resync from")[2], "it did not go on where it was"
             target.client.execute_command("REPLICAOF", "NO", "ONE")
             target.client.set("own", "1")
         finally:

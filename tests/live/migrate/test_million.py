@@ -1,4 +1,5 @@
-"""A million keys of every type, field TTLs and writers at work, by the commands that docs/migrate.md names, with their figures."""
+"""A million keys of every type, field TTLs and writers at work, by the commands that docs/migrate.md names, with their figures;
+and values that are larger than what the job may have in memory."""
 
 from __future__ import annotations
 
@@ -109,3 +110,39 @@ def test_a_million_keys_there_and_back(capsys: pytest.CaptureFixture[str]) -> No
         )
     with capsys.disabled():
         print("".join(f"\n  {name}: {value}" for name, value in told.items()))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_values_of_hundreds_of_megabytes_pass_in_little_memory() -> None:
+    with (
+        benched() as bench,
+        plain(need("redis-8.0"), BACKLOG) as source,
+        plain(need("valkey-9.1"), BACKLOG) as target,
+    ):
+        pipe: Any = source.client.pipeline(transaction=False)
+        for number in range(200):  # a hash of 160 MB, whose form is another one in the target's dialect
+            pipe.hset("hash", mapping={f"field {number} {place}": b"v" * 120 for place in range(5_000)})
+            if number % 10 == 9:
+                pipe.execute()
+        source.client.execute_command(
+            "HPEXPIRE", "hash", 8_000_000, "FIELDS", 2, "field 0 0", "field 199 4999"
+        )
+        source.client.setrange("string", 200_000_000, "end")
+        for _ in range(100):
+            source.client.rpush("list", *(b"x" * 100 for _ in range(10_000)))
+        bench.run("migrate", "start", "m", "--from", source.url, "--to", target.url, check=True, bound_s=120)
+        in_step(bench, bound_s=60)
+        source.client.append("string", b"y" * 30_000_000)  # and in the stream
+        in_step(bench, bound_s=60)
+        until(lambda: target.client.strlen("string") == source.client.strlen("string"), 60)
+        seen = bench.run("migrate", "verify", "m", "--json", check=True, bound_s=200).facts
+        assert seen["different"] == seen["changing"] == 0
+        assert target.client.hlen("hash") == 1_000_000
+        left = target.client.execute_command(
+            "HPTTL", "hash", "FIELDS", 3, "field 0 0", "field 199 4999", "field 5 5"
+        )
+        assert min(left[:2]) > 7_000_000
+        assert left[2] == -1
+        assert memory_bytes(bench) < MEMORY_MAX_BYTES
+        bench.run("migrate", "cutover", "m", check=True)
