@@ -21,9 +21,10 @@ def main() -> int:
     subprocess.run([*holdfast, "engines"], env=environ, check=False)
     chosen = ["-m", "long" if "--long" in sys.argv else "not long"]
     rest = [word for word in sys.argv[1:] if word != "--long"]
-    # Two at a time: most of a live test is waiting for servers. Each has a state folder and ports of its own.
-    # One at a time where CI asks: there the time is less scarce than cores.
-    at_once = [] if rest or os.environ.get("CI") else ["-n", "3", "--dist", "worksteal", "--durations=25"]
+    # Several at a time: most of a live test is waiting for servers. Each has a state folder and ports of its own.
+    # Fewer in CI, whose cores are not known.
+    workers = "2" if os.environ.get("CI") else "3"
+    at_once = [] if rest else ["-n", workers, "--dist", "worksteal", "--durations=25"]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *at_once, *chosen, *rest], cwd=ROOT, env=environ, check=False
     ).returncode
