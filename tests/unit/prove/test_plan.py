@@ -95,7 +95,7 @@ def evidence(*findings: Finding, digest: str = "ab", interrupted: bool = False) 
     }  # fmt: skip
     return Evidence(
         "shop", "2026-11-21T10:00:00+00:00", 12.0, "0.1.0", digest, "valkey-9.1", {"n1": "valkey 9.1.2"}, machine,
-        tuple(findings), interrupted=interrupted,
+        tuple(findings), interrupted=interrupted, files=("cache.yaml", "cache.local.yaml"),
     )  # fmt: skip
 
 
@@ -114,6 +114,8 @@ def test_evidence_comes_back_as_it_was_written() -> None:
     )
     again = Evidence.from_json("x", json.loads(json.dumps(made.to_json())))
     assert again == made
+    older = {name: each for name, each in made.to_json().items() if name != "files"}
+    assert Evidence.from_json("x", older).files == ()
 
 
 @pytest.mark.parametrize(
