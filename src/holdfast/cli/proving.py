@@ -179,14 +179,12 @@ def stage_of(
     """The stage of a cache that Holdfast has made."""
     spec, store = given.loaded.spec, given.store
     record = live.record if live is not None else store.record()
-    users = {spec.user_of(name) for name in spec.services} | set(spec.security.access.operators)
-    known = {user: word for user, word in store.passwords().items() if user in users}
     return Stage(
         spec=spec,
         record=record,
         access=Access(store.own_credentials(), store.trust(tls_on=record.tls)),
         hosts=live.hosts if live is not None else {},
-        secrets=known,
+        secrets=store.passwords(),
         state=given.state,
         live=live,
         load_s=load_s,

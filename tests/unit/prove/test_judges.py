@@ -102,7 +102,7 @@ def runs(*each: dict[str, Any]) -> dict[str, Any]:
     return {"runs": list(each)}
 
 
-SECRETS: dict[str, Any] = {"secrets": 4, "found": [], "open": [], "files": 9, "processes": 9}
+SECRETS: dict[str, Any] = {"secrets": 4, "logs": 7, "found": [], "open": [], "files": 9, "processes": 9}
 AUDIT: dict[str, Any] = {
     "servers": 6,
     "without_the_refusal": [],

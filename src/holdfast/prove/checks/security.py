@@ -235,15 +235,16 @@ def _search(state: Path, cache: str, words: list[str]) -> dict[str, Any]:
     opened: list[str] = []
     files = 0
     logs = [
-        state / "audit.log",
-        *(state / "supervisor").glob("*"),
-        *(state / "nodes" / cache).glob("*/*.log"),
+        path
+        for path in (
+            state / "audit.log",
+            *(state / "supervisor").glob("*"),
+            *(state / "nodes" / cache).glob("*/*.log*"),
+            *(state / "evidence" / cache).rglob("*"),
+        )
+        if path.is_file()
     ]
-    found += [
-        f"{path.relative_to(state)} holds a password"
-        for path in logs
-        if path.is_file() and _holds(path, words)
-    ]
+    found += [f"{path.relative_to(state)} holds a password" for path in logs if _holds(path, words)]
     for top in (state, state / "caches" / cache, state / "nodes" / cache):
         for path in (top, *top.rglob("*")) if top != state else (top,):
             files += 1
@@ -256,11 +257,18 @@ def _search(state: Path, cache: str, words: list[str]) -> dict[str, Any]:
                     f"{path.relative_to(state) if path != state else path} has mode {mode & 0o777:04o}"
                 )
     processes = 0
-    for line in _process_words():
+    for pid, line in _process_words():
         processes += 1
         if any(word.encode() in line for word in words):
-            found.append("a process has a password among its arguments or in its environment")
-    return {"secrets": len(words), "found": sorted(set(found)), "open": opened, "files": files, "processes": processes}  # fmt: skip
+            found.append(f"process {pid} has a password among its arguments or in its environment")
+    return {
+        "secrets": len(words),
+        "logs": len(logs),
+        "found": sorted(set(found)),
+        "open": opened,
+        "files": files,
+        "processes": processes,
+    }
 
 
 def _holds(path: Path, words: list[str]) -> bool:
@@ -269,10 +277,10 @@ def _holds(path: Path, words: list[str]) -> bool:
     return any(word.encode() in content for word in words)
 
 
-def _process_words() -> Iterator[bytes]:
+def _process_words() -> Iterator[tuple[str, bytes]]:
     for folder in Path("/proc").glob("[0-9]*"):
         for name in ("cmdline", "environ"):
             try:
-                yield (folder / name).read_bytes()
+                yield folder.name, (folder / name).read_bytes()
             except OSError:
                 continue  # it has ended, or is another user's, whom nobody but root can read either

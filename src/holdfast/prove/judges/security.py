@@ -29,7 +29,8 @@ def addresses(measured: Measured, spec: Spec) -> Verdict:
     allow = ", ".join(measured["allow"]) or "everybody (network.allow is empty)"
     how = "; ".join(sorted({each["how"] for each in measured["enforced"].values()}))
     told = f"listens on {', '.join(measured['listening']) or 'nothing seen'}; held by {how or 'nothing'}"
-    told += f"; {measured['tried']} attempts from {len(measured['other_addresses'])} other addresses"
+    others = len(measured["other_addresses"])
+    told += f"; {measured['tried']} attempts from {others} other {'address' if others == 1 else 'addresses'} of this machine"
     faults = [f"{place} takes connections" for place in measured["entered"]] if spec.network.allow else []
     faults += [f"{name}: {each['why']}" for name, each in measured["enforced"].items() if not each["holds"]]
     if not spec.network.allow:
@@ -56,10 +57,13 @@ def tls_versions(measured: Measured, spec: Spec) -> Verdict:
 
 def secrets_hidden(measured: Measured, spec: Spec) -> Verdict:
     """No password shows anywhere, no file of the cache is open to others."""
-    told = f"{measured['secrets']} passwords in {measured['files']} files and {measured['processes']} process records"
+    told = (
+        f"{measured['secrets']} passwords looked for in {measured['logs']} logs and reports and in {measured['processes']} "
+        f"arguments and environments of processes: {len(measured['found'])} found"
+    )
     if not measured["secrets"] and not measured["found"]:
         return not_provable("no secret shows", "no password is known here to look for", "declare services")
-    told += f": {len(measured['found'])} found; {len(measured['open'])} files open to others"
+    told += f"; {len(measured['open'])} of {measured['files']} files and folders open to others"
     return judged("no secret shows, no file is open to others", told, [*measured["found"], *measured["open"]])
 
 
