@@ -29,16 +29,7 @@ from holdfast.state import locate
 
 START_BOUND_S = 15.0
 _LOOPBACK = "127.0.0.1"
-# The server is the child of a process that waits for the end of its own input: however the tests end, that comes.
-_KEEPER = """\
-import select, subprocess, sys
-server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True)
-print(server.pid, flush=True)
-while server.poll() is None and not select.select([sys.stdin], [], [], 0.2)[0]:
-    pass
-server.kill()
-server.wait()
-"""
+_KEEPER = Path(__file__).with_name("keeper.py")
 
 
 @dataclass(eq=False)
@@ -87,7 +78,8 @@ def private_server(
     settings: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[PrivateServer]:
-    """A server that listens on a free port of this machine only, keeps nothing on disk, and ends with the block.
+    """A server that listens on a free port of this machine only, keeps nothing on disk, and ends with the block, or with
+    this process, however that ends.
 
     Args: `program`, the server's command; without it the newest engine found. `settings`, directives beyond ours.
     Raises: NoPrivateServer.
@@ -111,10 +103,14 @@ def private_server(
     try:
         with log.open("wb") as log_file:
             keeper = subprocess.Popen(
-                [sys.executable, "-S", "-E", "-c", _KEEPER, *command, *arguments],
+                [
+                    *(sys.executable, "-I", "-S", str(_KEEPER), str(os.getpid()), str(folder)),
+                    *(*command, *arguments),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log_file,
+                start_new_session=True,
             )
         try:
             assert keeper.stdout is not None
@@ -127,7 +123,7 @@ def private_server(
             _wait(server, keeper, log)
             yield server
         finally:
-            keeper.communicate(timeout=START_BOUND_S)
+            keeper.communicate(b".", timeout=START_BOUND_S)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
