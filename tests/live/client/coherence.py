@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import subprocess
 import sys
 import threading
@@ -22,14 +23,19 @@ SILENCE_S = 1.0
 SETTINGS = Settings(max_silence_s=SILENCE_S)
 """What the tests wait for after a link was cut without a word."""
 _WRITER = """\
-import sys, time, itertools
+import itertools, json, sys, time
 import redis
 from redis.cluster import RedisCluster, ClusterNode
-kind, keys, rate, *ports = sys.argv[1:]
+kind, keys, remap, *ports = sys.argv[1:]
+remap = json.loads(remap)
 def connect():
     if kind == "cluster":
-        return RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", int(p)) for p in ports])
-    return redis.Redis(port=int(ports[0]))
+        return RedisCluster(
+            startup_nodes=[ClusterNode("127.0.0.1", int(p)) for p in ports],
+            address_remap=lambda at: (at[0], remap.get(str(at[1]), at[1])),
+        )
+    links = [redis.Redis(port=int(port)) for port in ports]
+    return next(link for link in links if link.role()[0] == b"master")
 link = connect()
 for n in itertools.count(1):
     try:
@@ -38,16 +44,18 @@ for n in itertools.count(1):
             print("all written", flush=True)
     except Exception:
         time.sleep(0.01)
-    if rate != "0":
-        time.sleep(float(rate))
+        try:
+            link = connect()
+        except Exception:
+            pass
 """
 
 
 @contextmanager
-def writer(kind: str, ports: list[int], pause_s: float = 0) -> Iterator[None]:
+def writer(kind: str, ports: list[int], remap: dict[int, int]) -> Iterator[None]:
     """Another process that writes the hot keys until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _WRITER, kind, str(HOT_KEYS), str(pause_s), *map(str, ports)],
+        [sys.executable, "-c", _WRITER, kind, str(HOT_KEYS), json.dumps(remap), *map(str, ports)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
@@ -60,7 +68,7 @@ def writer(kind: str, ports: list[int], pause_s: float = 0) -> Iterator[None]:
         process.communicate(timeout=10)
 
 
-def keys() -> list[str]:
+def hot_keys() -> list[str]:
     return [f"bill:inquiry:C{n}:1" for n in range(HOT_KEYS)]
 
 
@@ -71,7 +79,7 @@ def run_threads(
     from holdfast.client import CacheUnavailable
 
     bills = cache.namespace("bill.inquiry")
-    hot, stop, reads = keys(), threading.Event(), [0] * threads
+    hot, stop, reads = hot_keys(), threading.Event(), [0] * threads
     wrong: list[BaseException] = []
 
     def read(index: int) -> None:
@@ -107,7 +115,7 @@ def run_threads(
 def stale_of(cache: Cache, truth: Callable[[str], bytes | None]) -> list[str]:
     """Keys for which the cache does not say what the servers hold."""
     bills = cache.namespace("bill.inquiry")
-    return [key for key in keys() if _text(bills.get(key)) != truth(key)]
+    return [key for key in hot_keys() if _text(bills.get(key)) != truth(key)]
 
 
 def _text(value: Any) -> bytes | None:
@@ -125,7 +133,7 @@ async def run_tasks(
     from holdfast.client import CacheUnavailable
 
     bills = cache.namespace("bill.inquiry")
-    hot, reads = keys(), 0
+    hot, reads = hot_keys(), 0
     wrong: list[BaseException] = []
     running = True
 

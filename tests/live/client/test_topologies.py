@@ -6,12 +6,16 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.live.client.coherence import SETTINGS, hot_keys, run_threads
 from tests.live.client.servers import cluster, engine_server, namespaces, raw, replicated, until
 from tests.live.conftest import Bench, need
 
@@ -99,6 +103,52 @@ def tour(profile: Path) -> None:
     asyncio.run(asynchronously())
 
 
+_WRITER = """\
+import itertools, sys
+from holdfast.client import Cache, CacheUnavailable
+with Cache.open(sys.argv[1]) as cache:
+    bills = cache.namespace("bill.inquiry")
+    for n in itertools.count(1):
+        try:
+            bills.put(n, f"bill:inquiry:C{n % 50}:1")
+        except CacheUnavailable:
+            pass
+        if n == 50:
+            print("all written", flush=True)
+"""
+
+
+def see_nothing_stale(profile: Path, during: Callable[[], None]) -> None:
+    """Another process writes hot keys, eight threads read them through the first tier while `during` runs."""
+    writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(profile)], stdout=subprocess.PIPE)
+    try:
+        with Cache.open(profile, settings=SETTINGS) as cache:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"all written\n"
+            bills = cache.namespace("bill.inquiry")
+            reads, wrong = run_threads(cache, during)
+            writer.kill()
+            writer.wait(10)
+            assert not wrong, wrong[:3]
+            assert reads > 100
+            assert cache.shared.l1.fills > 50
+            time.sleep(0.5)
+            for _ in range(2):  # the second look is served from the first tier
+                stale = [key for key in hot_keys() if bills.get(key) != bills.get(key, read="primary")]
+                assert stale == []
+    finally:
+        writer.kill()
+        writer.communicate(timeout=10)
+
+
+def kill_a_primary(bench: Bench) -> None:
+    time.sleep(0.5)
+    nodes = json.loads(bench.run("status", "demo", "--json").out)["nodes"]
+    victim = next(node["name"] for node in nodes if node["role"] == "primary")
+    os.kill(bench.pids("demo")[victim], signal.SIGKILL)
+    time.sleep(2)
+
+
 def ride_out_a_failover(bench: Bench, profile: Path) -> None:
     """Kill a primary under load: errors are the declared ones, and end soon after the cache's own."""
     with Cache.open(profile) as cache:
@@ -160,8 +210,11 @@ def ride_out_a_failover(bench: Bench, profile: Path) -> None:
 def test_a_cache_of_holdfasts_own(bench: Bench, engine: str, mode: str, tls: bool) -> None:
     profile = brought_up(bench, engine, mode, tls)
     tour(profile)
+    see_nothing_stale(profile, lambda: time.sleep(1))
     if mode != "standalone":
         ride_out_a_failover(bench, profile)
+        until(lambda: not bench.status("demo")["problems"], 30)
+        see_nothing_stale(profile, lambda: kill_a_primary(bench))
 
 
 @pytest.mark.long
