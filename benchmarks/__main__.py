@@ -34,7 +34,7 @@ from holdfast.engine.build import EngineBuild
 Benchmark = Callable[..., Section]
 BENCHMARKS: dict[str, Benchmark] = {
     bring_up.NAME: bring_up.run,
-    client.NAME: client.run,
+    **{f"{client.NAME}-{part}": functools.partial(client.run, part=part) for part in client.GROUPS},
     codec.NAME: codec.run,
     load.NAME: load.run,
     reshard.NAME: reshard.run,
