@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
 import os
@@ -11,7 +12,6 @@ from time import monotonic
 from typing import Any
 
 from holdfast.client.errors import CacheClosed, CacheError
-from holdfast.client.layout import Address
 from holdfast.client.login import Login
 from holdfast.client.opening import Source
 from holdfast.client.operations import (
@@ -28,7 +28,7 @@ from holdfast.client.operations import (
     SendEach,
 )
 from holdfast.client.shared import Settings, Shared
-from holdfast.client.streaming import StreamDoor
+from holdfast.client.stream_door import StreamDoor
 from holdfast.client.watch import Watch
 
 _EDGES: weakref.WeakSet[AsyncioEdge] = weakref.WeakSet()
@@ -174,15 +174,11 @@ class AsyncioEdge:
                 self.shared.profile.cache, "it belongs to another event loop; open one for this loop"
             )
         self._loop = loop
-        self._watch = Watch(self.shared, self._login, self._sources)
+        self._watch = Watch(
+            self.shared, self._login, functools.partial(self._source.follow, self.shared, self._login)
+        )
         self._watch.on_layout = self._tell
         self._watch.start()
-
-    def _sources(self) -> tuple[tuple[Address, ...], bool]:
-        seeds, renewed = self._source.seeds()
-        if renewed:
-            self.shared.profile = self._source.profile
-        return seeds, renewed
 
     def _tell(self) -> None:
         changed, self._changed = self._changed, []

@@ -42,6 +42,8 @@ def get_many(
     shared: Shared, family: Family, values: Values, keys: Sequence[str], where: ReadFrom, within_s: float
 ) -> Policy:
     """Read many keys. Result: {key: value} of those that are there. Raises: as `ask`."""
+    if where == "primary" and shared.slotless and not family.in_l1 and 1 < len(keys) <= _most(shared):
+        return (yield from _plainly(shared, family, values, keys, within_s))
     until, read_at = shared.clock.now() + within_s, shared.clock.now()
     replies: dict[str, tuple[Any, int]] = {}
     tokens: dict[str, FillToken | None] = {}
@@ -86,6 +88,40 @@ def get_many(
             result[key] = found.value
     shared.figures.hits_l2 += hits
     return result
+
+
+def _plainly(shared: Shared, family: Family, values: Values, keys: Sequence[str], within_s: float) -> Policy:
+    """One MGET to the only primary, its replies as they come."""
+    sent = Request((pack(("MGET", *keys)),), 0, "MGET", shared.clock.now() + within_s)
+    replies = yield from ask(shared, sent)
+    present = dict(zip(keys, replies, strict=True))
+    missing = replies.count(None)
+    if missing:
+        present = {key: raw for key, raw in present.items() if raw is not None}
+    if MAGIC not in b"".join(present.values()):
+        try:
+            result = values.decode_each(present)
+        except Unreadable:
+            pass  # one by one, so that it is known which
+        else:
+            shared.figures.hits_l2 += len(result)
+            shared.figures.misses += missing
+            return result
+    result = {}
+    for key, raw in present.items():
+        found = opened(shared, family, values, key, raw)
+        if found.stored is not None and 0 < found.stored.fresh_until_ms <= shared.clock.wall_ms():
+            found = Found(None)
+        count(shared, found)
+        if found.is_value:
+            result[key] = found.value
+    shared.figures.misses += missing
+    return result
+
+
+def _most(shared: Shared) -> int:
+    """Keys in one request."""
+    return max(1, shared.profile.pool.batch_size)
 
 
 def change_many(shared: Shared, commands: Mapping[str, tuple[Any, ...]], within_s: float) -> Policy:
@@ -189,7 +225,7 @@ def _spread(part: _Part, answers: Sequence[Any], replies: dict[str, tuple[Any, i
 def _get_parts(shared: Shared, keys: Sequence[str]) -> list[_Part]:
     """GET for a slot's only key, MGET for several."""
     by_slot: defaultdict[int, list[str]] = defaultdict(list)
-    most = max(1, shared.profile.pool.batch_size)
+    most = _most(shared)
     for key in keys:
         by_slot[_slot(shared, key)].append(key)
     return [
@@ -204,7 +240,7 @@ def _bundles(
 ) -> Iterator[_Bundle]:
     """Parts by node, at most a batch of keys each; those whose node is not known or left alone are left out."""
     now = shared.clock.now()
-    most = max(1, shared.profile.pool.batch_size)
+    most = _most(shared)
     open_ones: dict[int, tuple[_Bundle, int]] = {}
     nodes: dict[ShardAt, Node | None] = {}
     for part in parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
 import time
@@ -12,7 +13,6 @@ from typing import Any
 
 from holdfast.client.blocking import Pool, exchange_each
 from holdfast.client.errors import CacheClosed
-from holdfast.client.layout import Address
 from holdfast.client.login import Login
 from holdfast.client.opening import Source
 from holdfast.client.operations import (
@@ -173,7 +173,9 @@ class BlockingEdge:
         async def work() -> None:
             self._loop = asyncio.get_running_loop()
             self._stop = asyncio.Event()
-            watch = self._watch = Watch(self.shared, self._login, self._sources)
+            watch = self._watch = Watch(
+                self.shared, self._login, functools.partial(self._source.follow, self.shared, self._login)
+            )
             watch.on_layout = self._tell
             watch.start()
             ready.set()
@@ -181,12 +183,6 @@ class BlockingEdge:
             await watch.stop()
 
         asyncio.run(work())
-
-    def _sources(self) -> tuple[tuple[Address, ...], bool]:
-        seeds, renewed = self._source.seeds()
-        if renewed:
-            self.shared.profile = self._source.profile
-        return seeds, renewed
 
     def _tell(self) -> None:
         with self._changed:

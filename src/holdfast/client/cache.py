@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from time import monotonic
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, Self, TypeVar, overload
 
 from holdfast.client.blocking_edge import BlockingEdge, ThreadFlight
 from holdfast.client.calls import ReadFrom
-from holdfast.client.first_tier import FirstTier
-from holdfast.client.health import Health, health_of
-from holdfast.client.login import Credentials
-from holdfast.client.opening import Source, profile_of_url
-from holdfast.client.shared import OWN_WRITES, Namespaces, Settings, Shared
-from holdfast.client.verbs import Verbs, fields_of
-from holdfast.profile import Profile
+from holdfast.client.decorated import fields_of
+from holdfast.client.face import Face
+from holdfast.client.hits import compiled
+from holdfast.client.verbs import Verbs
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,15 +26,11 @@ class Namespace(Generic[T]):
     Values from the first tier are shared between callers: do not change them in place.
     """
 
-    __slots__ = ("_build", "_edge", "_entries", "_owner", "_verbs")
-
     def __init__(self, edge: BlockingEdge, verbs: Verbs) -> None:
         self._edge, self._verbs = edge, verbs
-        self._build = verbs.family.pattern.build
-        self._owner = verbs.values
-        # Where a namespace does not live in the first tier, this is always empty.
-        l1 = edge.shared.l1 if verbs.family.in_l1 else FirstTier(0, 0)
-        self._entries = l1.entries
+        # With the fields as parameters, and the first tier looked into; what is written below is for what is not there.
+        self.get = compiled(verbs, self.get)  # type: ignore[method-assign]
+        self.get_or_load = compiled(verbs, self.get_or_load)  # type: ignore[method-assign]
 
     @property
     def name(self) -> str:
@@ -64,23 +54,7 @@ class Namespace(Generic[T]):
         Args: `read`, where to read from this time: primary, replica_preferred, replica or nearest. Said here, it also
             passes the first tier by.
         """
-        ready = self._build(fields) if key is None else key
-        if read is None:
-            try:
-                entry = self._entries[ready]
-                if (
-                    entry.owner is self._owner
-                    and (now := monotonic()) < entry.until
-                    and now < entry.trust.until
-                ):
-                    entry.hits += 1
-                    return entry.value  # type: ignore[no-any-return]
-            except KeyError:
-                pass
-        if key is not None:
-            self._verbs.key(key, fields)
-        else:
-            self._verbs.family.pattern.sound(ready)
+        ready = self._verbs.key(key, fields)
         return self._edge.run(self._verbs.get(ready, read, within_s))  # type: ignore[no-any-return]
 
     def get_or_load(
@@ -99,20 +73,7 @@ class Namespace(Generic[T]):
         own failures do not reach the caller: the loader is called then. What the loader raises does, unless an older
         value may still be served. None from the loader means that there is no such thing.
         """
-        ready = self._build(fields) if key is None else key
-        if read is None:
-            try:
-                entry = self._entries[ready]
-                if (
-                    entry.owner is self._owner
-                    and (now := monotonic()) < entry.until
-                    and now < entry.trust.until
-                ):
-                    entry.hits += 1
-                    return entry.value  # type: ignore[no-any-return]
-            except KeyError:
-                pass
-        self._verbs.key(ready, {})
+        ready = self._verbs.key(key, fields)
         return self._edge.run(self._verbs.get_or_load(loader, ready, read, within_s, ThreadFlight))  # type: ignore[no-any-return]
 
     def put(
@@ -212,43 +173,10 @@ class Namespace(Generic[T]):
         return int(self._edge.run(self._verbs.delete_many(keys, within_s)))
 
 
-class Cache:
-    """An application's cache: a first tier in this process, coherent, over the second on the servers.
+class Cache(Face[BlockingEdge]):
+    """The blocking face. Safe to be used from several threads, and in a process that was forked after it was opened."""
 
-    Opening connects to nothing; the first call does. Safe to be used from several threads, and in a process that was
-    forked after it was opened. Args: `url`, `valkey[s][+MODE]://[user[:password]@]host:port[,host:port...]`;
-    `namespaces`, by name, from `declare(...)` or the same words in a mapping; `credentials`, called for each new
-    connection, returns user and password. Raises: WrongUsage, NamespaceInvalid.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        namespaces: Namespaces | Mapping[str, Mapping[str, Any]],
-        settings: Settings | None = None,
-        credentials: Credentials | None = None,
-    ) -> None:
-        profile, password = profile_of_url(url, namespaces)
-        user = profile.user
-        self._begin(Source(profile, credentials or (lambda: (user, password))), settings)
-
-    @classmethod
-    def open(
-        cls,
-        profile: str | Path | Profile,
-        *,
-        settings: Settings | None = None,
-        credentials: Credentials | None = None,
-    ) -> Self:
-        """From a profile or its file, as `holdfast env CACHE SERVICE --profile FILE` writes it. A file that is written
-        anew is followed: where the cache is and who this service is there. Raises: ProfileInvalid, NamespaceInvalid."""
-        made = cls.__new__(cls)
-        made._begin(Source.of(profile, credentials), settings)
-        return made
-
-    def _begin(self, source: Source, settings: Settings | None) -> None:
-        self._edge = BlockingEdge(source, settings or Settings())
+    _edge_of = staticmethod(BlockingEdge)
 
     @overload
     def namespace(self, name: str) -> Namespace[Any]: ...
@@ -263,9 +191,7 @@ class Cache:
             `codec`: json, msgpack or bytes.
         Raises: NamespaceUnknown, NamespaceInvalid.
         """
-        return Namespace(
-            self._edge, Verbs.of(self._edge.shared, name, kind, "bytes" if kind is bytes else codec)
-        )
+        return Namespace(self._edge, self._verbs_of(name, kind, codec))
 
     def cached(self, name: str, *, codec: str = "json") -> Callable[[Callable[..., R]], Callable[..., R]]:
         """Decorate a function whose parameters are the key's fields: it is called only when both tiers have no value.
@@ -275,7 +201,7 @@ class Cache:
         """
 
         def decorate(function: Callable[..., R]) -> Callable[..., R]:
-            verbs = Verbs.of(self._edge.shared, name, None, codec)
+            verbs = self._verbs_of(name, None, codec)
             taken, returned = fields_of(verbs, function)
             kept: Namespace[Any] = self.namespace(name, returned, codec=codec)
 
@@ -288,25 +214,6 @@ class Cache:
             return through_cache
 
         return decorate
-
-    @contextlib.contextmanager
-    def own_writes(self) -> Iterator[None]:
-        """Within it, whoever runs here reads its own writes: a key that it wrote is read from a replica only once that
-        is known to have the write."""
-        outer = OWN_WRITES.set({})
-        try:
-            yield
-        finally:
-            OWN_WRITES.reset(outer)
-
-    def health(self) -> Health:
-        """What this process knows of the cache now; asks nobody."""
-        return health_of(self._edge.shared)
-
-    @property
-    def shared(self) -> Shared:
-        """What exporters of figures read."""
-        return self._edge.shared
 
     def close(self) -> None:
         """End connections and the watcher; calls afterwards raise CacheClosed."""

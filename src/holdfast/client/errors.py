@@ -48,6 +48,10 @@ class KeyInvalid(CacheError, ValueError):
         return f"no key of {self.namespace} ({self.pattern}): {self.why}"
 
 
+class FieldsWrong(KeyInvalid, TypeError):
+    """Fields are missing, or there are some that the pattern has not: a TypeError, as for any function."""
+
+
 @dataclass(eq=False)
 class ValueRefused(CacheError, ValueError):
     """A value that cannot be kept; nothing was sent."""

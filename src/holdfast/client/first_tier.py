@@ -52,11 +52,14 @@ class FillToken:
 class FirstTier:
     """Bounded by entries and by bytes; the one not used for long goes first (second chance in order of age).
 
-    Reads take no lock. `entries` may be read directly on hot paths; whoever does checks `until` twice, as `get` does.
+    Reads take no lock. An owner's `view` may be read directly on hot paths; whoever does checks `until` twice, as `get`
+    does.
     """
 
     def __init__(self, max_entries: int, max_bytes: int, clock: Callable[[], float] = monotonic) -> None:
         self.entries: dict[str, Entry] = {}
+        """All, in order of age; each is in its owner's view too."""
+        self._views: dict[object, dict[str, Entry]] = {}
         self.bytes = 0
         self.fills = self.dropped_fills = self.evictions = self.invalidations = self.flushes = 0
         self._hits_of_gone = 0
@@ -65,10 +68,14 @@ class FirstTier:
         self._epoch = 0
         self._lock = threading.Lock()
 
+    def view(self, owner: object) -> dict[str, Entry]:
+        """What is kept for one owner: always the same dictionary."""
+        return self._views.get(owner) or self._views.setdefault(owner, {})
+
     def get(self, key: str, owner: object) -> Entry | None:
         """The entry of a key while it may be served to `owner`."""
-        entry = self.entries.get(key)
-        if entry is None or entry.owner is not owner:
+        entry = self.view(owner).get(key)
+        if entry is None:
             return None
         now = self._clock()
         if now >= entry.until or now >= entry.trust.until:
@@ -78,8 +85,8 @@ class FirstTier:
 
     def peek(self, key: str, owner: object, not_older_than: float) -> Entry | None:
         """The entry whatever vouches for it, unless it ended before that instant: for when there is nothing better."""
-        entry = self.entries.get(key)
-        return entry if entry is not None and entry.owner is owner and entry.until >= not_older_than else None
+        entry = self.view(owner).get(key)
+        return entry if entry is not None and entry.until >= not_older_than else None
 
     def token(self, key: str, trust: Trust | None) -> FillToken | None:
         """Taken before a read is sent to the node of that trust; None when its link vouches for nothing now."""
@@ -101,7 +108,7 @@ class FirstTier:
                 self.dropped_fills += 1
                 return False
             self._remove(key)
-            self.entries[key] = entry
+            self.entries[key] = self.view(entry.owner)[key] = entry
             self.bytes += entry.size
             self.fills += 1
             if len(self.entries) > self._max_entries or self.bytes > self._max_bytes:
@@ -122,6 +129,8 @@ class FirstTier:
             self.flushes += 1
             self._hits_of_gone += sum(entry.hits for entry in self.entries.values())
             self.entries.clear()
+            for view in list(self._views.values()):  # readers add theirs without the lock
+                view.clear()
             self.bytes = 0
 
     def after_fork(self) -> None:
@@ -141,6 +150,7 @@ class FirstTier:
     def _remove(self, key: str) -> None:
         entry = self.entries.pop(key, None)
         if entry is not None:
+            self.view(entry.owner).pop(key, None)
             self.bytes -= entry.size
             self._hits_of_gone += entry.hits
 

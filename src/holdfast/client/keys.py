@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from uuid import UUID
 
-from holdfast.client.errors import KeyInvalid, NamespaceInvalid
+from holdfast.client.errors import FieldsWrong, KeyInvalid, NamespaceInvalid
 
 LONGEST_KEY_BYTES = 64 * 1024
+MOST_KNOWN, LONGEST_KNOWN = 4096, 256
+"""Ready keys that are remembered as sound: how many, of how many characters at most."""
 SLOTS = 16_384
 _PART = re.compile(r"\{\{(?P<tag>[A-Za-z]\w*)\}\}|\{(?P<field>[A-Za-z]\w*)\}|(?P<literal>[^{}\s]+)", re.ASCII)
 _TAKEN = frozenset({"read", "default", "ttl_s", "ttl", "within_s", "value", "key", "loader", "self"})
@@ -22,11 +24,11 @@ class KeyPattern:
     Raises: NamespaceInvalid.
     """
 
-    __slots__ = ("_checked", "_match", "build", "fields", "namespace", "prefix", "text")
+    __slots__ = ("_known", "_match", "_parts", "ambiguous", "build", "fields", "namespace", "prefix", "text")
 
     def __init__(self, namespace: str, text: str) -> None:
         self.namespace, self.text = namespace, text
-        parts = _parts(namespace, text)
+        parts = self._parts = _parts(namespace, text)
         self.fields = tuple(name for kind, name in parts if kind != "literal")
         if len(set(self.fields)) != len(self.fields):
             raise NamespaceInvalid(namespace, f"its pattern {text} names a field twice")
@@ -42,7 +44,8 @@ class KeyPattern:
             re.DOTALL,
         ).fullmatch
         # Where two fields share a segment, their values could spell the text between them.
-        self._checked = any("{" in segment.partition("{")[2] for segment in _segments(parts))
+        self.ambiguous = any("{" in segment.partition("{")[2] for segment in _segments(parts))
+        self._known: set[str] = set()
         self.build: Callable[[Mapping[str, object]], str] = self._compiled(parts)
         """The key of these fields, given as a mapping. Raises: KeyInvalid."""
 
@@ -50,6 +53,13 @@ class KeyPattern:
     def clashing(self) -> frozenset[str]:
         """Fields that keyword arguments cannot carry."""
         return frozenset(self.fields) & _TAKEN
+
+    def spelt(self, names: Mapping[str, str]) -> str:
+        """The inside of an f-string that spells a key. Args: `names`, of the variable that holds each field."""
+        return "".join(
+            word if kind == "literal" else ("{{{%s}}}" if kind == "tag" else "{%s}") % names[word]
+            for kind, word in self._parts
+        )
 
     def take_apart(self, key: object) -> dict[str, str]:
         """The fields of a ready key. Raises: KeyInvalid when it is none of this namespace."""
@@ -76,21 +86,34 @@ class KeyPattern:
 
     def check(self, key: object) -> None:
         """As `take_apart`, where the fields are not wanted. Raises: KeyInvalid."""
+        if key.__class__ is str and key in self._known:
+            return
         if key.__class__ is not str or self._match(key) is None or len(key) > LONGEST_KEY_BYTES:
             self.take_apart(key)
         assert isinstance(key, str)
         self.sound(key)
+        if len(key) <= LONGEST_KNOWN:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known.add(key)
+
+    def check_each(self, keys: list[str]) -> None:
+        """As `check` for each of them; at once where all are known. Raises: KeyInvalid."""
+        try:
+            if self._known.issuperset(keys):
+                return
+        except TypeError:  # one that cannot even be looked for
+            pass
+        for key in keys:
+            self.check(key)
 
     def _compiled(self, parts: list[tuple[str, str]]) -> Callable[[Mapping[str, object]], str]:
         """One expression for the usual case: fields of plain text. Everything else goes the long way round."""
-        if not self.fields or self._checked:
+        if not self.fields or self.ambiguous:
             return self._slowly
         names = [f"f{index}" for index in range(len(self.fields))]
         at = dict(zip(self.fields, names, strict=True))
-        spelt = "".join(
-            word if kind == "literal" else ("{{{%s}}}" if kind == "tag" else "{%s}") % at[word]
-            for kind, word in parts
-        )
+        spelt = self.spelt(at)
         colons = sum(word.count(":") for kind, word in parts if kind == "literal")
         source = (
             "def build(fields):\n"
@@ -115,11 +138,11 @@ class KeyPattern:
         if missing or extra:
             told = [f"missing {', '.join(missing)}"] if missing else []
             told += [f"there is no field {', '.join(extra)}"] if extra else []
-            raise self._wrong("; ".join(told))
+            raise FieldsWrong(self.namespace, self.text, "; ".join(told))
         texts = {name: self._text_of(name, fields[name]) for name in self.fields}
         key = "".join(
             word if kind == "literal" else ("{%s}" if kind == "tag" else "%s") % texts[word]
-            for kind, word in _parts(self.namespace, self.text)
+            for kind, word in self._parts
         )
         if len(key.encode("utf-8", "surrogatepass")) > LONGEST_KEY_BYTES:
             raise self._wrong(f"it would have more than {LONGEST_KEY_BYTES} bytes")

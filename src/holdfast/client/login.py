@@ -28,9 +28,9 @@ class PasswordUnreadable(CacheError):
         return f"the password cannot be read from {self.path}: {self.why}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Login:
-    """What every connection of one cache needs to be let in."""
+    """What every connection of one cache needs to be let in; `tls` is another where the profile has changed."""
 
     cache: str
     name: str
@@ -48,7 +48,7 @@ class Login:
             profile.cache,
             f"holdfast:{profile.service}" if profile.service else "holdfast",
             credentials or from_file(profile.user, profile.password_file),
-            _trusting(profile) if profile.ca_file is not None else None,
+            tls_of(profile),
             profile.pool.connect_timeout_ms / 1000,
         )
 
@@ -84,7 +84,10 @@ def from_file(user: str, path: str) -> Credentials:
     return read
 
 
-def _trusting(profile: Profile) -> ssl.SSLContext:
+def tls_of(profile: Profile) -> ssl.SSLContext | None:
+    """What its connections are wrapped in; None without TLS. Raises: NodeUnreached when the authority cannot be used."""
+    if profile.ca_file is None:
+        return None
     try:
         context = ssl.create_default_context(cafile=profile.ca_file or None)
     except (OSError, ssl.SSLError) as failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from holdfast.client.errors import NamespaceInvalid
+from holdfast.client.errors import NamespaceInvalid, NodeUnreached
 from holdfast.client.layout import Address
-from holdfast.client.login import Credentials, from_file
+from holdfast.client.login import Credentials, Login, from_file, tls_of
+from holdfast.client.shared import Shared
 from holdfast.errors import WrongUsage
 from holdfast.profile import NamespaceProfile, PoolProfile, Profile, ProfileInvalid, Seed
 
@@ -20,7 +22,10 @@ MODES = ("auto", "standalone", "replicated", "sentinel", "cluster")
 KINDS = ("cache", "session", "counter", "breaker", "lock")
 TIERS = ("l2", "l1+l2")
 DEFAULT_PORT, SENTINEL_PORT = 6379, 26379
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.2
+"""How often at most it is looked whether the profile's file was changed; it is, whenever the layout is looked at."""
+_FOLLOWED = ("seeds", "mode", "user", "password_file", "ca_file", "tls_min_version")
+"""What of a profile may be another after its file was written anew."""
 _EXAMPLE = "write valkey://user:password@host:6379 or valkeys+cluster://host1:6380,host2:6380"
 
 
@@ -163,6 +168,8 @@ class Source:
     def __init__(self, profile: Profile, credentials: Credentials, path: Path | None = None) -> None:
         self.profile = profile
         self._credentials, self._path = credentials, path
+        self._credentials_by_profile = False
+        """Whether user and password come from where the profile says."""
         self._stamp = _stamp(path)
         self._looked_at = time.monotonic()
 
@@ -173,38 +180,41 @@ class Source:
             return cls(given, credentials or from_file(given.user, given.password_file))
         path = Path(given)
         profile = _read(path)
-        return cls(profile, credentials or from_file(profile.user, profile.password_file), path)
+        source = cls(profile, credentials or from_file(profile.user, profile.password_file), path)
+        source._credentials_by_profile = credentials is None
+        return source
 
     def credentials(self) -> tuple[str, str]:
         """User and password, as they are now."""
         return self._credentials()
 
-    def seeds(self) -> tuple[tuple[Address, ...], bool]:
-        """Nodes to ask first; and whether they are new ones, so that those known before are to be forgotten."""
-        renewed = False
-        now = time.monotonic()
+    def follow(self, shared: Shared, login: Login) -> tuple[tuple[Address, ...], bool]:
+        """Nodes to ask first; and whether they are new ones, so that those known before are to be forgotten.
+
+        What the file says anew of where the cache is and of who we are there is taken over; namespaces and pool stay as they
+        were opened. A file that cannot be read is half written, or will be mended: the next look will see.
+        """
+        before, now = self.profile, time.monotonic()
         if self._path is not None and now - self._looked_at >= _LOOK_EVERY_S:
             self._looked_at = now
             stamp = _stamp(self._path)
             if stamp != self._stamp:
-                renewed = self._read_again(stamp)
+                with contextlib.suppress(ProfileInvalid, NamespaceInvalid, NodeUnreached):
+                    self._take(_read(self._path), login)
+                    self._stamp = stamp
+        shared.profile = self.profile
+        renewed = (self.profile.seeds, self.profile.mode) != (before.seeds, before.mode)
         return tuple(Address(seed.host, seed.port) for seed in self.profile.seeds), renewed
 
-    def _read_again(self, stamp: tuple[int, int] | None) -> bool:
-        """Take over where the cache is and who we are there; namespaces stay as they were opened."""
-        assert self._path is not None
-        try:
-            read = _read(self._path)
-        except ProfileInvalid:  # half written: the next look will find it whole
-            return False
-        self._stamp = stamp
-        before = self.profile
-        self.profile = dataclasses.replace(
-            before, seeds=read.seeds, mode=read.mode, user=read.user, password_file=read.password_file
-        )
-        if self.profile != before:
+    def _take(self, read: Profile, login: Login) -> None:
+        changed = {name: getattr(read, name) for name in _FOLLOWED}
+        if changed == {name: getattr(self.profile, name) for name in _FOLLOWED}:
+            return
+        profile = dataclasses.replace(self.profile, **changed)
+        login.tls = tls_of(profile)
+        self.profile = profile
+        if self._credentials_by_profile:
             self._credentials = from_file(read.user, read.password_file)
-        return self.profile.seeds != before.seeds or self.profile.mode != before.mode
 
 
 def _read(path: Path) -> Profile:

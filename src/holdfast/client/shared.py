@@ -85,6 +85,8 @@ class Shared:
         self.families = {name: self._family(name, each) for name, each in profile.namespaces.items()}
         self.l1 = FirstTier(profile.l1_max_entries, settings.l1_max_bytes, self.clock.now)
         self.layout: Layout | None = None
+        self.sole_primary: Node | None = None
+        """Who is asked for every key, where keys have no slots."""
         self.version = 0
         self.closed = False
         self.denied: Exception | None = None
@@ -158,6 +160,7 @@ class Shared:
             if layout == before:
                 return []
             self.version += 1
+            self.sole_primary = None  # until all is in order again
             gone = [node for address, node in self.nodes.items() if address not in layout.addresses]
             for node in gone:
                 del self.nodes[node.address]
@@ -171,6 +174,7 @@ class Shared:
                 self.l1.flush()
         for address in layout.addresses:
             self.node(address)
+        self.sole_primary = self.node(layout.shards[0].primary) if layout.slots is None else None
         return gone
 
     def put_moved(self, slot: int, address: Address) -> None:

@@ -157,6 +157,18 @@ class Values:
         except Exception as wrong:  # as in `decode`
             raise Unreadable(f"{type(wrong).__name__}: {str(wrong)[:200]}") from wrong
 
+    def decode_each(self, raws: dict[str, bytes]) -> dict[str, Any]:
+        """The values of bytes without a header. Raises: Unreadable, when one of them is."""
+        if self.codec == BYTES:
+            return raws
+        decode = self._decode.get(self.codec)
+        if decode is None:
+            raise Unreadable("it was written with another codec")
+        try:
+            return {key: decode(raw) for key, raw in raws.items()}
+        except Exception as wrong:  # as in `decode`
+            raise Unreadable(f"{type(wrong).__name__}: {str(wrong)[:200]}") from wrong
+
     def decode(self, stored: Stored) -> Any:
         """The value. Raises: Unreadable, whatever the bytes are."""
         decode = self._decode.get(stored.form & 15)

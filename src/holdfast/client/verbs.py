@@ -8,12 +8,18 @@ from typing import Any
 
 from holdfast.client import batch, load, reading
 from holdfast.client.calls import READS, ReadFrom, ask, read, request
-from holdfast.client.errors import KeyInvalid, NamespaceInvalid, NamespaceUnknown, NotWritable, ValueRefused
+from holdfast.client.errors import (
+    KeyInvalid,
+    NamespaceUnknown,
+    NotWritable,
+    ValueRefused,
+    ValueUnreadable,
+)
 from holdfast.client.load import Loading
 from holdfast.client.operations import Node, Policy
 from holdfast.client.reading import Read
-from holdfast.client.shared import Family, Shared
-from holdfast.client.values import Values
+from holdfast.client.shared import Family, Shared, unreadable
+from holdfast.client.values import Unreadable, Values
 from holdfast.client.wire import ReplyError, eval_if_same
 from holdfast.client.writing import done_writing, written, wrote
 from holdfast.errors import WrongUsage
@@ -56,35 +62,44 @@ class Verbs:
             return self.family.pattern.sound(self.family.pattern.build(fields))
         if fields:
             raise self._wrong("give a ready key or fields, not both")
-        if not isinstance(given, str):
-            raise self._wrong(f"a ready key is text, not {type(given).__name__}")
         self.family.pattern.check(given)
-        return given
+        return given  # type: ignore[return-value]
 
     def get(self, key: str, where: str | None, within_s: float | None) -> Policy:
-        return reading.get(self.shared, self._read(key, where, within_s))
+        wanted = self._read(key, where, within_s)
+        if where is None and (entry := self.shared.l1.get(key, self.values)) is not None:
+            return entry.value
+        return (yield from reading.get(self.shared, wanted))
 
     def plain_node(self) -> Node | None:
         """The node to read from, in the plain case only: no slots, the primary, healthy, and nothing for the first tier.
 
         Whoever reads there by itself hands everything but a plain value or none to `get`'s policy.
         """
-        shared = self.shared
+        node = self.shared.sole_primary
         if (
-            self.family.in_l1
+            node is None
+            or node.breaker.failures
+            or self.family.in_l1
             or self.family.declared.read != "primary"
-            or not shared.slotless
-            or shared.closed
+            or self.shared.closed
         ):
             return None
-        node = shared.node(shared.layout.shards[0].primary)  # type: ignore[union-attr]
-        return node if node.breaker.failures == 0 else None
+        return node
 
     def plain_value(self, key: str, raw: bytes | None) -> Any:
         """What a plain read found."""
-        found = reading.opened(self.shared, self.family, self.values, key, raw)
-        reading.count(self.shared, found)
-        return found.value
+        if raw is None:
+            self.shared.figures.misses += 1
+            return None
+        try:
+            value = self.values.decode_bare(raw)
+        except Unreadable as wrong:
+            unreadable(self.shared, ValueUnreadable(self.family.name, key, str(wrong)))
+            self.shared.figures.misses += 1
+            return None
+        self.shared.figures.hits_l2 += 1
+        return value
 
     def get_or_load(
         self,
@@ -95,10 +110,12 @@ class Verbs:
         new_flight: Callable[[], Any],
     ) -> Policy:
         """The loader is called with the key's fields as keyword arguments."""
-        fields = self.family.pattern.take_apart(key)
-        return load.get_or_load(
-            self.shared, Loading(self._read(key, where, within_s), loader, fields, new_flight)
+        wanted = Loading(
+            self._read(key, where, within_s), loader, self.family.pattern.take_apart(key), new_flight
         )
+        if where is None and (entry := self.shared.l1.get(key, self.values)) is not None:
+            return entry.value
+        return (yield from load.get_or_load(self.shared, wanted))
 
     def put(
         self, key: str, value: Any, ttl_s: float | str | None, within_s: float | None, *only: str
@@ -151,10 +168,8 @@ class Verbs:
 
     def get_many(self, keys: Iterable[str], where: str | None, within_s: float | None) -> Policy:
         """Result: {key: value} of those that are there; those of the first tier without asking anybody."""
-        check = self.family.pattern.check
         wanted = list(keys)
-        for key in wanted:
-            check(key)
+        self.family.pattern.check_each(wanted)
         return self._get_many(wanted, where, within_s)
 
     def put_many(self, items: Mapping[str, Any], ttl_s: float | str | None, within_s: float | None) -> Policy:
@@ -303,42 +318,3 @@ class Verbs:
 
     def _wrong(self, why: str) -> KeyInvalid:
         return KeyInvalid(self.family.name, self.family.pattern.text, why)
-
-
-def fields_of(verbs: Verbs, function: Callable[..., Any]) -> tuple[Callable[..., dict[str, Any]], Any]:
-    """For a decorated function: how its arguments become the key's fields, and what it returns.
-
-    Raises: NamespaceInvalid when its parameters are not the pattern's fields: a result that depends on more than its
-        key would be handed to the wrong caller.
-    """
-    import inspect
-    import types
-    import typing
-
-    signature = inspect.signature(function)
-    names = [name for name in signature.parameters if name not in ("self", "cls")]
-    fields = verbs.family.pattern.fields
-    if set(names) != set(fields):
-        raise NamespaceInvalid(
-            verbs.family.name,
-            f"{function.__qualname__} takes {', '.join(names) or 'nothing'}, and its keys have {', '.join(fields) or 'no fields'}",
-        )
-    skip = len(signature.parameters) - len(names)
-    defaults = {
-        name: each.default for name, each in signature.parameters.items() if each.default is not each.empty
-    }
-
-    def taken(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        given = defaults | dict(zip(names, args[skip:], strict=False)) | kwargs
-        if len(args) - skip > len(names):
-            raise TypeError(f"{function.__qualname__} takes {len(names)} arguments")
-        return given
-
-    try:
-        returned = typing.get_type_hints(function).get("return")
-    except NameError:
-        returned = None
-    if typing.get_origin(returned) in (typing.Union, types.UnionType):
-        kinds = [each for each in typing.get_args(returned) if each is not type(None)]
-        returned = kinds[0] if len(kinds) == 1 else returned
-    return taken, returned

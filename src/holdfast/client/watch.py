@@ -22,7 +22,8 @@ from holdfast.client.login import Login, PasswordUnreadable
 from holdfast.client.operations import Node
 from holdfast.client.scout import Scout
 from holdfast.client.shared import Shared
-from holdfast.client.streaming import StreamLink, connect
+from holdfast.client.stream_door import connect
+from holdfast.client.streaming import StreamLink
 from holdfast.client.wire import ReplyError, pack
 
 log = logging.getLogger("holdfast.client")

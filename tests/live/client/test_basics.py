@@ -221,8 +221,51 @@ def test_fields_that_make_no_key_are_refused(cache: Cache, fields: dict[str, Any
         lambda: bills.delete(**fields),
         lambda: bills.get_or_load(lambda **_: 1, **fields),
     ):
-        with pytest.raises(KeyInvalid, match=r"bill\.inquiry"):
+        # A field that is none of the namespace's is what it is to any function: a TypeError.
+        with pytest.raises((KeyInvalid, TypeError), match=r"bill\.inquiry"):
             attempt()
+    with pytest.raises(KeyInvalid):
+        bills.put(1, **fields)
+
+
+def test_a_hit_knows_its_fields_from_others(cache: Cache, server: PrivateServer) -> None:
+    """What the compiled way to the first tier takes and what it leaves: numbers are text, a truth value is none."""
+    bills = cache.namespace("bill.inquiry")
+    raw(server).set("bill:inquiry:7:True", b'"kept"')
+    until(lambda: bills.get(customerId=7, month="True") == "kept" and cache.shared.l1.entries)
+    hits = cache.shared.l1.hits
+    assert bills.get(customerId="7", month="True") == bills.get(month="True", customerId=7) == "kept"
+    assert bills.get_or_load(lambda **_: "loaded", customerId=7, month="True") == "kept"
+    assert cache.shared.l1.hits == hits + 3
+    for wrong in (True, None, b"True"):
+        with pytest.raises(KeyInvalid):
+            bills.get(customerId=7, month=wrong)
+    for fields in ({"customerId": 7, "month": "True"}, {"month": "True"}):
+        with pytest.raises(KeyInvalid, match="not both"):
+            bills.get("bill:inquiry:7:True", **fields)
+    with pytest.raises(KeyInvalid, match="missing month"):
+        bills.get(customerId=7)
+    with pytest.raises(KeyInvalid):
+        bills.get(["unhashable"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pattern", ["odd:{class}:{read}", "odd:{a}-{b}", "odd:{_x1}"])
+def test_fields_of_any_name_are_kept_near(server: PrivateServer, pattern: str) -> None:
+    import re
+
+    if "{_" in pattern:
+        with pytest.raises(NamespaceInvalid):
+            declare(pattern, ttl_s=60) and Cache(server.url, namespaces={"odd": declare(pattern, ttl_s=60)})
+        return
+    server.flush()
+    with Cache(server.url, namespaces={"odd": declare(pattern, ttl_s=60, tier="l1+l2")}) as cache:
+        odd, fields = cache.namespace("odd"), dict.fromkeys(re.findall(r"\{(\w+)\}", pattern), "v")
+        key = odd._verbs.family.pattern.build(fields)
+        odd.put(5, key)
+        until(lambda: odd.get(key) == 5 and cache.shared.l1.entries)
+        hits = cache.shared.l1.hits
+        assert odd.get(key) == 5
+        assert cache.shared.l1.hits == hits + 1
 
 
 @pytest.mark.parametrize(
@@ -326,6 +369,57 @@ async def test_the_asyncio_face_does_the_same(server: PrivateServer) -> None:
         assert calls == ["C1", "5G"]
     with pytest.raises(CacheClosed):
         await bills.put(Bill(total=1, month="1"), customerId="C1", month="1")
+
+
+async def test_the_asyncio_face_refuses_what_the_blocking_one_refuses(server: PrivateServer) -> None:
+    async with AsyncCache(server.url, namespaces=namespaces()) as cache:
+        for name in ("bill.inquiry", "bill.kos"):  # in the first tier, and not
+            kept = cache.namespace(name)
+            wrong: list[dict[str, Any]] = [
+                {},
+                {"requestId": "a:b", "customerId": "a:b", "month": "1"},
+                {"year": "1"},
+            ]
+            for fields in wrong:
+                with pytest.raises((KeyInvalid, TypeError)):
+                    await kept.get(**fields)
+                with pytest.raises((KeyInvalid, TypeError)):
+                    await kept.get_or_load(lambda **_: 1, **fields)
+                with pytest.raises(KeyInvalid):
+                    await kept.put(1, **fields)
+            for key in (b"bill:kos:1", 7, "", "auth:session:u:s", "bill:kos:"):
+                with pytest.raises(KeyInvalid):
+                    await kept.get(key)  # type: ignore[arg-type]
+                with pytest.raises(KeyInvalid):
+                    await kept.get_many([key])  # type: ignore[list-item]
+        for value in (None, object(), {1, 2}, float("nan"), 2**70):
+            with pytest.raises(ValueRefused):
+                await cache.namespace("bill.kos").put(value, requestId="1")
+        for ttl_s in (float("nan"), -1, 3601):
+            with pytest.raises(ValueRefused, match="TTL"):
+                await cache.namespace("bill.kos").put(1, requestId="1", ttl_s=ttl_s)
+
+
+async def test_joined_reads_of_what_is_there_and_what_is_not(server: PrivateServer) -> None:
+    """Fifty reads of one turn are one MGET; each caller gets what is its own: values, nothing, what cannot be read."""
+    server.flush()
+    link = raw(server)
+    link.set("bill:kos:bad", b"\xff\xfe{")
+    link.hset("bill:kos:hash", "a", "b")
+    async with AsyncCache(server.url, namespaces=namespaces(compress_above_bytes=50)) as cache:
+        kept = cache.namespace("bill.kos")
+        for n in range(20):
+            await kept.put({"n": n}, requestId=str(n))
+        names = [*map(str, range(20)), "none", "bad", "hash"]
+        before = link.info("commandstats").get("cmdstat_mget", {}).get("calls", 0)
+        got = await asyncio.gather(*(kept.get(requestId=name) for name in names * 3))
+        assert got == [*({"n": n} for n in range(20)), None, None, None] * 3
+        assert link.info("commandstats")["cmdstat_mget"]["calls"] > before
+        keys = [kept.key(requestId=name) for name in (*names, *names)]
+        assert await kept.get_many(keys) == {f"bill:kos:{n}": {"n": n} for n in range(20)}
+        misses = cache.shared.figures.misses
+        assert await kept.get_many([kept.key(requestId="none"), kept.key(requestId="no")]) == {}
+        assert cache.shared.figures.misses == misses + 2
 
 
 def test_an_asyncio_cache_belongs_to_one_loop(server: PrivateServer) -> None:

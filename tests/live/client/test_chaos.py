@@ -77,6 +77,46 @@ def test_a_forked_child_begins_anew_and_the_parent_goes_on(server: PrivateServer
     until(lambda: clients(server) == 0, 5)
 
 
+def test_an_asyncio_cache_of_before_a_fork_says_so_in_the_child(server: PrivateServer) -> None:
+    """What a child would share with its parent is a connection: both would read each other's replies."""
+    code = f"""
+        import asyncio, os
+        from holdfast.client import AsyncCache, CacheClosed, declare
+        def opened():
+            return AsyncCache({server.url!r}, namespaces={{"near": declare("near:{{no}}", ttl_s=60, tier="l1+l2")}})
+        async def work(cache, word):
+            near = cache.namespace("near")
+            await near.put(word, no=word)
+            while not cache.shared.l1.entries: await near.get(no=word)
+            assert await near.get(no=word) == word
+            return near
+        cache = opened()
+        loop = asyncio.new_event_loop()
+        near = loop.run_until_complete(work(cache, "parent"))
+        pid = os.fork()
+        if pid == 0:
+            try:
+                assert not cache.shared.l1.entries, "nobody listens for the parent's copy here"
+                asyncio.run(near.get(no="parent"))
+            except CacheClosed as told:
+                assert "forked" in str(told), told
+                asyncio.run(work(opened(), "child"))
+                os._exit(7)
+            os._exit(1)
+        for n in range(200):
+            assert loop.run_until_complete(near.get(no="parent", read="primary")) == "parent"
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        assert loop.run_until_complete(near.get(no="parent")) == "parent"
+        loop.run_until_complete(cache.close())
+        print("all right")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "all right", done.stderr
+    until(lambda: clients(server) == 0, 5)
+
+
 def test_many_threads_share_few_connections_and_never_each_others_replies(server: PrivateServer) -> None:
     with Cache(f"{server.url}?max_total=4", namespaces=DECLARED) as cache:
         bills, wrong = cache.namespace("bill"), list[object]()
@@ -115,8 +155,9 @@ async def test_ten_thousand_cancelled_calls_mix_nothing_and_leak_nothing(server:
                 if found != {"n": n % 100}:
                     wrong.append((n, found))
 
-        cancelled = 0
-        for batch in range(100):
+        cancelled = batch = 0
+        while cancelled < 10_000:
+            batch += 1
             tasks = [asyncio.create_task(check(n)) for n in range(100)]
             if batch % 3:
                 await asyncio.sleep(0)
@@ -126,7 +167,7 @@ async def test_ten_thousand_cancelled_calls_mix_nothing_and_leak_nothing(server:
                 cancelled += task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await check(batch)
-        assert cancelled > 5000
+        assert batch < 300, "most were cancelled before they were done"
         assert not wrong, wrong[:3]
         await asyncio.gather(*(check(n) for n in range(500)))
         assert not wrong

@@ -1,0 +1,80 @@
+"""The way to a hit in the first tier, compiled for one namespace: the clock is all that it calls.
+
+A hit costs about as much as Python's own bookkeeping for the call, so its method is made for the namespace's fields: they
+are parameters, and the key is one expression. What a field holds need not be judged here: only sound keys are kept, so
+a key that could not be one is not found, and is judged by whoever is asked next.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import keyword
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any
+
+from holdfast.client.verbs import Verbs
+
+_SOURCE = """\
+def make(_entries, _clock, _given, _ask):
+    {prefix}def {name}({first}key=None, {parameters}read=None, within_s=None):
+        if key is None:
+            _key = f{spelt!r} if {plain} else None
+        else:
+            _key = key if {no_field} else None
+        if read is None:
+            try:
+                _entry = _entries[_key]
+                if (_now := _clock()) < _entry.until and _now < _entry.trust.until:
+                    _entry.hits += 1
+                    return _entry.value
+            except (KeyError, TypeError):
+                pass
+        return {wait}_ask({first}key, read=read, within_s=within_s, **_given({{{fields}}}))
+    return {name}
+"""
+
+
+def compiled(verbs: Verbs, asked: Callable[..., Any]) -> Any:
+    """`get` or `get_or_load` of one namespace, with its fields as parameters.
+
+    Args: `asked`, the method that does the same by asking, blocking or a coroutine function; it is called when there
+        is no hit, and is returned itself where nothing is gained (the namespace is not in the first tier) or no
+        parameters can be made of the fields.
+    """
+    pattern = verbs.family.pattern
+    unfit = pattern.clashing or pattern.ambiguous or any(map(keyword.iskeyword, pattern.fields))
+    if not verbs.family.in_l1 or unfit:
+        return asked
+    name, awaits = asked.__name__, inspect.iscoroutinefunction(asked)
+    spelt = pattern.spelt({field: field for field in pattern.fields})
+    make = _maker(pattern.fields, spelt, name, awaits)
+    method = make(verbs.shared.l1.view(verbs.values), monotonic, _given, asked)
+    method.__doc__, method.__qualname__ = asked.__doc__, f"{verbs.family.name}.{name}"
+    return method
+
+
+def _given(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """Those of the parameters that the caller gave."""
+    return {name: value for name, value in fields.items() if value is not ...}
+
+
+@functools.lru_cache(1024)
+def _maker(fields: tuple[str, ...], spelt: str, name: str, awaits: bool) -> Callable[..., Any]:
+    source = _SOURCE.format(
+        prefix="async " if awaits else "",
+        wait="await " if awaits else "",
+        name=name,
+        first="loader, " if name == "get_or_load" else "",
+        parameters="".join(f"{field}=..., " for field in fields),
+        spelt=spelt,
+        plain=" and ".join(f"({each}.__class__ is str or {each}.__class__ is int)" for each in fields)
+        or "True",
+        no_field=" and ".join(f"{field} is ..." for field in fields) or "True",
+        fields=", ".join(f"{field!r}: {field}" for field in fields),
+    )
+    scope: dict[str, Callable[..., Any]] = {}
+    # As in keys: field names are identifiers and literals are written by repr.
+    exec(compile(source, f"<{name} of {spelt}>", "exec"), scope)  # noqa: S102
+    return scope["make"]
