@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks.client_hits import HITS
@@ -130,15 +131,15 @@ def run(at_hand: dict[str, EngineBuild], wanted: Sequence[str], *, quick: bool, 
     names = [name for name in (wanted or ENGINES) if name in at_hand]
     if not names:
         raise CommandFailed("no engine is at hand")
-    _pin()
     group, rounds = GROUPS[part], 2 if quick else ROUNDS
     columns: dict[str, dict[str, Measured]] = {}
-    for name in names:
-        with private_server(at_hand[name].command) as server:
-            _pin_server(server.pid)
-            say(f"{group.title}, {name}")
-            operations = max(50, group.operations // (10 if quick else 1))
-            columns[name] = in_rounds(group.candidates, server.url, operations, rounds, group.unit)
+    with _pinned():
+        for name in names:
+            with private_server(at_hand[name].command) as server:
+                _pin_server(server.pid)
+                say(f"{group.title}, {name}")
+                operations = max(50, group.operations // (10 if quick else 1))
+                columns[name] = in_rounds(group.candidates, server.url, operations, rounds, group.unit)
     rows = [
         [candidate.name, *(_cell(columns[name], candidate, group) for name in names)]
         for candidate in group.candidates
@@ -190,11 +191,17 @@ def _cell(measured: Mapping[str, Measured], candidate: Candidate, group: Group) 
     return f"{shown} ({ratio:.1f})"
 
 
-def _pin() -> None:
+@contextmanager
+def _pinned() -> Iterator[None]:
     """Clients on the first core, so that no candidate's threads help it more than another's."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) > 1 and sys.platform == "linux":
-        os.sched_setaffinity(0, {cores[0]})
+    cores = os.sched_getaffinity(0) if sys.platform == "linux" else set()
+    try:
+        if len(cores) > 1:
+            os.sched_setaffinity(0, {min(cores)})
+        yield
+    finally:
+        if len(cores) > 1:
+            os.sched_setaffinity(0, cores)
 
 
 def _pin_server(pid: int) -> None:

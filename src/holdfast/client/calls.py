@@ -253,10 +253,8 @@ def first_error(reply: Any) -> str | None:
     """What the first error reply among them says."""
     if reply.__class__ is ReplyError:
         return str(reply)
-    if reply.__class__ is list:
-        for each in reply:
-            if each.__class__ is ReplyError:
-                return str(each)
+    if reply.__class__ is list and ReplyError in map(type, reply):
+        return str(next(each for each in reply if each.__class__ is ReplyError))
     return None
 
 
