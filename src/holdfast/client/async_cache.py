@@ -189,7 +189,10 @@ class AsyncNamespace(Generic[T]):
 
 
 class AsyncCache(Face[AsyncioEdge]):
-    """The asyncio face; its first call binds it to the event loop that it is made in."""
+    """An application's cache: a first tier in this process, coherent, over the second on the servers; the asyncio face.
+
+    Opening connects to nothing; the first call does, and binds it to the event loop that it is made in.
+    """
 
     _edge_of = staticmethod(AsyncioEdge)
 

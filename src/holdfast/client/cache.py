@@ -174,7 +174,11 @@ class Namespace(Generic[T]):
 
 
 class Cache(Face[BlockingEdge]):
-    """The blocking face. Safe to be used from several threads, and in a process that was forked after it was opened."""
+    """An application's cache: a first tier in this process, coherent, over the second on the servers; the blocking face.
+
+    Opening connects to nothing; the first call does. Safe to be used from several threads, and in a process that was
+    forked after it was opened.
+    """
 
     _edge_of = staticmethod(BlockingEdge)
 

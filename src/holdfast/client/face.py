@@ -27,10 +27,7 @@ E = TypeVar("E", bound=HasShared)
 class Face(Generic[E]):
     """An application's cache: a first tier in this process, coherent, over the second on the servers.
 
-    Opening connects to nothing; the first call does. Args: `url`,
-    `valkey[s][+MODE]://[user[:password]@]host:port[,host:port...]`; `namespaces`, by name, from `declare(...)` or the
-    same words in a mapping; `credentials`, called for each new connection, returns user and password.
-    Raises: WrongUsage, NamespaceInvalid.
+    Opening connects to nothing; the first call does.
     """
 
     _edge: E
@@ -43,6 +40,12 @@ class Face(Generic[E]):
         settings: Settings | None = None,
         credentials: Credentials | None = None,
     ) -> None:
+        """Without a profile.
+
+        Args: `url`, `valkey[s][+MODE]://[user[:password]@]host:port[,host:port...]`; `namespaces`, by name, from
+            `declare(...)` or the same words in a mapping; `credentials`, called for each new connection, returns user and
+            password. Raises: WrongUsage, NamespaceInvalid.
+        """
         profile, password = profile_of_url(url, namespaces)
         user = profile.user
         source = Source(profile, credentials or (lambda: (user, password)))
