@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from holdfast.compare.content import decoded_difference
 from holdfast.compare.judge import FOOTER_BYTES, Difference, Kind, Look, Tolerance, Verdict, judge
-from holdfast.compare.looks import Unread, are_there, look_at
+from holdfast.compare.looks import Unread, are_there, in_groups, look_at, looks, measure
 from holdfast.compare.pieces import Both, differ_in_pieces
 from holdfast.compare.report import Report
 from holdfast.compare.settle import Glance
@@ -32,9 +32,26 @@ class Checker:
 
     async def batch(self, database: int, keys: Sequence[bytes]) -> list[bytes]:
         """Compare those keys; the ones that are not the same at this moment come back."""
-        ours, theirs = await asyncio.gather(
-            look_at(self.first, database, keys), look_at(self.second, self.databases[database], keys)
+        first, second, other_database = self.first, self.second, self.databases[database]
+        one, other = await asyncio.gather(
+            measure(first, database, keys), measure(second, other_database, keys)
         )
+        differ: list[bytes] = []
+        for places in in_groups(one, other, max(first.big_bytes, second.big_bytes)):
+            ours, theirs = await asyncio.gather(
+                looks(first, database, keys, one, places), looks(second, other_database, keys, other, places)
+            )
+            differ += await self._compared(database, [keys[at] for at in places], ours, theirs)
+        return differ
+
+    async def _compared(
+        self,
+        database: int,
+        keys: Sequence[bytes],
+        ours: Sequence[Look | Unread],
+        theirs: Sequence[Look | Unread],
+    ) -> list[bytes]:
+        """Those of the keys whose looks are not the same."""
         report = self.report
         same = read = 0
         differ: list[bytes] = []

@@ -13,6 +13,8 @@ from holdfast.engine.pipeline import Raw, pack, refusal
 
 GROUP_BYTES = 4 << 20
 """Of values that are asked for at once from one side."""
+UNKNOWN_BYTES = 64 * 1024
+"""What a value counts for where the user may not ask its size: so few are asked for at once that they may be large."""
 
 
 @dataclass(frozen=True)
@@ -22,27 +24,108 @@ class Unread:
     words: str
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a side said of keys before any value is asked for, in their order."""
+
+    ends: list[Raw]
+    """Unix time in ms; -1 never, -2 no key."""
+    sizes: list[Raw]
+    """What the engine reckons that each takes, in bytes; None where there is no key."""
+    margin_ms: int = 0
+    """How far the times may be off."""
+
+
+async def measure(side: Side, database: int, keys: Sequence[bytes]) -> Measured:
+    """When each key ends and what it takes. Raises: NodeGone, NodeSilent."""
+    if not side.keyspace.cluster:
+        return await _measured(side, side.node(0), database, keys)
+    shares = _by_owner(side, keys, range(len(keys)))
+    told = await asyncio.gather(
+        *(_measured(side, node, database, [keys[at] for at in places]) for node, places in shares)
+    )
+    ends: list[Raw] = [-2] * len(keys)
+    sizes: list[Raw] = [None] * len(keys)
+    for (_, places), each in zip(shares, told, strict=True):
+        for at, end, size in zip(places, each.ends, each.sizes, strict=True):
+            ends[at], sizes[at] = end, size
+    return Measured(ends, sizes, max(each.margin_ms for each in told))
+
+
+def in_groups(first: Measured, second: Measured, big_bytes: int) -> list[Sequence[int]]:
+    """The places of all keys in runs whose values together take no more than a group may, on either side."""
+    weights = [
+        max(_weight(one, big_bytes), _weight(other, big_bytes))
+        for one, other in zip(first.sizes, second.sizes, strict=True)
+    ]
+    if sum(weights) <= GROUP_BYTES:
+        return [range(len(weights))]
+    groups: list[Sequence[int]] = []
+    began = room = 0
+    for place, weight in enumerate(weights):
+        if weight > room:
+            if place > began:
+                groups.append(range(began, place))
+            began, room = place, GROUP_BYTES
+        room -= weight
+    groups.append(range(began, len(weights)))
+    return groups
+
+
+def _weight(size: Raw, big_bytes: int) -> int:
+    return size if type(size) is int and size <= big_bytes else 0
+
+
 async def look_at(side: Side, database: int, keys: Sequence[bytes]) -> list[Look | Unread]:
-    """What the side has of each key, in their order, with the values that are not too big.
+    """What the side has of a few keys, with the values that are not too big.
 
     Raises: NodeGone, NodeSilent; CommandRefused or NodeDenied when the user may not read.
     """
+    return await looks(side, database, keys, await measure(side, database, keys), range(len(keys)))
+
+
+async def looks(
+    side: Side, database: int, keys: Sequence[bytes], told: Measured, places: Sequence[int]
+) -> list[Look | Unread]:
+    """The same of those of the keys that stand at `places`, after what was told of all of them."""
+    ends, sizes, big = told.ends, told.sizes, side.big_bytes
+    wanted = [
+        at
+        for at in places
+        if type(sizes[at]) is int and sizes[at] <= big and type(ends[at]) is int and ends[at] != -2
+    ]
     if not side.keyspace.cluster:
-        return await _look(side, side.node(0), database, keys)
-    by_owner: dict[int, list[int]] = {}
-    for place, key in enumerate(keys):
-        by_owner.setdefault(side.owner(key), []).append(place)
-    found = await asyncio.gather(
-        *(
-            _look(side, side.node(shard), database, [keys[place] for place in places])
-            for shard, places in by_owner.items()
-        )
-    )
-    looks: list[Look | Unread] = [ABSENT] * len(keys)
-    for places, each in zip(by_owner.values(), found, strict=True):
-        for place, look in zip(places, each, strict=True):
-            looks[place] = look
-    return looks
+        got = dict(zip(wanted, await _dumps(side, side.node(0), database, keys, wanted), strict=True))
+    else:
+        shares = _by_owner(side, keys, wanted)
+        found = await asyncio.gather(*(_dumps(side, node, database, keys, share) for node, share in shares))
+        got = {}
+        for (_, share), dumps in zip(shares, found, strict=True):
+            got.update(zip(share, dumps, strict=True))
+    margin_ms = told.margin_ms
+    return [
+        Look(True, dump, ends[at] if ends[at] >= 0 else None, margin_ms, sizes[at])
+        if type(dump := got.get(at)) is bytes
+        else _other_look(side, keys[at], ends[at], sizes[at], dump, margin_ms)
+        for at in places
+    ]
+
+
+async def _dumps(
+    side: Side, node: Node, database: int, keys: Sequence[bytes], places: Sequence[int]
+) -> list[Raw]:
+    if not places:
+        return []
+    packed = b"".join([b"*2\r\n$4\r\nDUMP\r\n$%d\r\n%b\r\n" % (len(keys[at]), keys[at]) for at in places])
+    return await side.raw(node, database, packed, len(places))
+
+
+def _by_owner(side: Side, keys: Sequence[bytes], places: Sequence[int]) -> list[tuple[Node, list[int]]]:
+    """The places whose keys each server holds."""
+    found: dict[int, list[int]] = {}
+    for at in places:
+        found.setdefault(side.owner(keys[at]), []).append(at)
+    return [(side.node(shard), share) for shard, share in found.items()]
 
 
 async def are_there(side: Side, database: int, keys: Sequence[bytes]) -> list[bool | Unread]:
@@ -53,11 +136,8 @@ async def are_there(side: Side, database: int, keys: Sequence[bytes]) -> list[bo
         (count,) = await side.raw(side.node(0), database, pack("EXISTS", *unique), 1)
         if count == len(unique):
             return [True] * len(keys)
-    by_owner: dict[int, list[int]] = {}
-    for place, key in enumerate(keys):
-        by_owner.setdefault(side.owner(key), []).append(place)
     found: list[bool | Unread] = [False] * len(keys)
-    for node, places in [(side.node(shard), places) for shard, places in by_owner.items()]:
+    for node, places in _by_owner(side, keys, range(len(keys))):
         packed = b"".join(b"*2\r\n$6\r\nEXISTS\r\n$%d\r\n%b\r\n" % (len(keys[at]), keys[at]) for at in places)
         replies = await side.raw(node, database, packed, len(places))
         for place, reply in zip(places, replies, strict=True):
@@ -66,40 +146,16 @@ async def are_there(side: Side, database: int, keys: Sequence[bytes]) -> list[bo
     return found
 
 
-async def _look(side: Side, node: Node, database: int, keys: Sequence[bytes]) -> list[Look | Unread]:
-    ends, margin_ms, sizes = await _ends_and_sizes(side, node, database, keys)
-    big = side.big_bytes
-    wanted = [
-        place
-        for place, size in enumerate(sizes)
-        if type(size) is int and size <= big and type(ends[place]) is int and ends[place] != -2
-    ]
-    dumps: list[Raw] = [None] * len(keys)
-    for group in _groups(wanted, sizes):
-        packed = b"".join([b"*2\r\n$4\r\nDUMP\r\n$%d\r\n%b\r\n" % (len(keys[at]), keys[at]) for at in group])
-        for place, dump in zip(group, await side.raw(node, database, packed, len(group)), strict=True):
-            dumps[place] = dump
-    return [
-        Look(True, dump, end if end >= 0 else None, margin_ms, size)
-        if type(dump) is bytes
-        else _other_look(side, node, end, size, dump, margin_ms)
-        for end, size, dump in zip(ends, sizes, dumps, strict=True)
-    ]
-
-
-def _other_look(side: Side, node: Node, end: Raw, size: Raw, dump: Raw, margin_ms: int) -> Look | Unread:
+def _other_look(side: Side, key: bytes, end: Raw, size: Raw, dump: Raw, margin_ms: int) -> Look | Unread:
     """What is to be said of a key whose value did not come: absent, too big, or not to be read now."""
     if said := refusal(end) or refusal(size) or refusal(dump):
-        return _unread(node, said)
+        return _unread(side.node_of(key), said)
     if end == -2 or size is None or size <= side.big_bytes:
         return ABSENT
     return Look(True, None, end if end >= 0 else None, margin_ms, size)
 
 
-async def _ends_and_sizes(
-    side: Side, node: Node, database: int, keys: Sequence[bytes]
-) -> tuple[list[Raw], int, list[Raw]]:
-    """When each key ends (-1 never, -2 no key), how far off that may be, and what each takes."""
+async def _measured(side: Side, node: Node, database: int, keys: Sequence[bytes]) -> Measured:
     absolute = side.tells_absolute_ttl
     form = b"*2\r\n$11\r\nPEXPIRETIME\r\n$%d\r\n%b\r\n" if absolute else b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%b\r\n"
     if side.knows_sizes:
@@ -120,7 +176,8 @@ async def _ends_and_sizes(
         replies[::each] = [
             left + early_ms if type(left) is int and left >= 0 else left for left in replies[::each]
         ]
-    return replies[::each], margin_ms, replies[1::2] if side.knows_sizes else [0] * len(keys)
+    sizes = replies[1::2] if side.knows_sizes else [UNKNOWN_BYTES] * len(keys)
+    return Measured(replies[::each], sizes, margin_ms)
 
 
 def _unread(node: Node, said: str) -> Unread:
@@ -131,21 +188,6 @@ def _unread(node: Node, said: str) -> Unread:
         user = endpoint.credentials.user if endpoint.credentials else "default"
         raise NodeDenied(str(endpoint), user, "a command that reads a key", said)
     raise CommandRefused(str(endpoint), "a command that reads a key", said)
-
-
-def _groups(places: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
-    """The places in runs whose values together take no more than a group may."""
-    if sum([sizes[place] for place in places]) <= GROUP_BYTES:
-        return [list(places)] if places else []
-    groups: list[list[int]] = []
-    room = 0
-    for place in places:
-        if not groups or sizes[place] > room:
-            groups.append([])
-            room = GROUP_BYTES
-        groups[-1].append(place)
-        room -= sizes[place]
-    return groups
 
 
 def _clock_ms(reply: Raw) -> int:

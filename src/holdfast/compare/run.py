@@ -41,7 +41,7 @@ class Options:
     """Database of the first side -> of the second; each to its own number without it."""
     ignore: tuple[bytes, ...] = ()
     """Keys that begin so are nobody's data (a migration's own marks)."""
-    batch_keys: int = 400
+    batch_keys: int = 1000
     window: int = 4
     """Batches in flight for each shard."""
     suspects_at_most: int = 20_000
