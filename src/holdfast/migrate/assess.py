@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from holdfast.engine.connection import EngineNode
+from holdfast.engine.connection import CommandRefused, EngineNode
 from holdfast.errors import HoldfastError
 from holdfast.migrate.ends import End, EndUnusable, Layout
 from holdfast.migrate.observe import ask_server, see_end
@@ -166,10 +166,12 @@ async def _denied(node: EngineNode) -> tuple[str, ...]:
     for words in NEEDED:
         try:
             said = str(await node.ask("ACL", "DRYRUN", who, *words))
-        except HoldfastError as refused:
-            said = str(refused)
-            if "DRYRUN" in said.upper() and "unknown" in said.lower():
-                return ()
+        except CommandRefused as refused:
+            if "not found" in refused.words:
+                continue  # a command that this engine does not have
+            return ()  # one before 7.0, which cannot be asked
+        except HoldfastError:
+            return ()  # our user may not ask
         if said != "OK" and "permission" in said.lower():
             denied.append(" ".join(words[:2]) if words[0] in {"CLIENT", "CONFIG"} else words[0])
     return tuple(denied)
