@@ -45,6 +45,9 @@ class Scripted:
     stream: bytes = b""
     cut_at: Sequence[int] = ()
     """For each of the first connections, after how many bytes of the RDB it breaks."""
+    hold_at: int = 0
+    """Where it waits for `go_on` in the middle of the RDB; 0 for nowhere."""
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
     asked: int = 0
     port: int = 0
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
@@ -81,7 +84,11 @@ class Scripted:
             await asyncio.sleep(0.2)
             writer.close()
             return
-        writer.write(data + self.stream)
+        if self.hold_at:
+            writer.write(data[: self.hold_at])
+            await writer.drain()
+            await self.go_on.wait()
+        writer.write(data[self.hold_at :] + self.stream)
         await writer.drain()
 
 

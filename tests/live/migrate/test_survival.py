@@ -104,10 +104,17 @@ async def test_a_checksum_that_is_wrong(target: Plain, tmp_path: Path) -> None:
 async def test_a_checksum_that_is_wrong_to_an_empty_target(target: Plain, tmp_path: Path) -> None:
     """It gets the RDB while that still comes, so it has most of it when the fault shows."""
     target.client.flushall()
-    source = Scripted([rdb(NEW + string(b"more", b"x") * 20_000, checksum=1234)])
-    async with source.listening(), relaying(Endpoint(LOOPBACK, source.port), target, tmp_path) as way:
+    data = rdb(NEW + string(b"more", b"x") * 20_000, checksum=1234)
+    source = Scripted([data], hold_at=len(data) - 100)
+    async with (
+        source.listening(),
+        relaying(Endpoint(LOOPBACK, source.port), target, tmp_path) as way,
+        asyncio.timeout(20),
+    ):
+        while way.server.full_syncs == 0:
+            await asyncio.sleep(0.01)
+        source.go_on.set()
         assert isinstance(await way.failed(), WrongChecksum)
-        assert way.server.full_syncs == 1
         await asyncio.sleep(1.2)  # a Valkey 9 looks once a second at what has come
         assert target.client.dbsize() == 0
 
