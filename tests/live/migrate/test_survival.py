@@ -25,7 +25,7 @@ NEW = b"\xfe\x00" + string(b"new", b"value")
 MODULE_TYPE = b"\x07"
 
 
-@pytest.fixture(scope="module", params=["valkey-8.1", "valkey-9.1"])
+@pytest.fixture(scope="module", params=["valkey-8.1", pytest.param("valkey-9.1", marks=pytest.mark.long)])
 def server(request: pytest.FixtureRequest) -> Iterator[Plain]:
     with plain(need(request.param)) as started:
         yield started
