@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import multiprocessing
 import os
 import tempfile
@@ -39,6 +40,8 @@ SOURCE, TARGETS = "redis-8.0", ("valkey-8.1", "valkey-9.1")
 SMALL_KEYS, LARGE_KEYS, QUICK_SHARE = 1_000_000, 200_000, 50
 FASTER = "repl-diskless-load on-empty-db"
 """What `holdfast migrate` sets at a target that is empty; one that holds data takes the RDB over its disk, and keeps its data until then."""
+COPIED_SHARE = 5
+"""SCAN + DUMP + RESTORE goes on at one rate: a part of the keys tells it."""
 TAIL_S, QUICK_TAIL_S = 10.0, 2.0
 TAIL_TARGET = 0.95
 VERIFY_TARGET = 100_000
@@ -47,7 +50,8 @@ VERIFY_TARGET = 100_000
 _HOW = (
     "From REPLICAOF to the link that is up, one run of each, source and target on the same machine without persistence. An empty "
     "target is set to `repl-diskless-load on-empty-db` by `holdfast migrate start`; one that holds data loads over its disk. The "
-    "judged figure is the ratio to the source engine's own replication as it comes; in brackets, to that with the same setting."
+    "judged figure is the ratio to the source engine's own replication as it comes; in brackets, to that with the same setting. "
+    "What the target's engine needs by itself for the same data, from one of its own version, is the floor that it sets."
 )
 
 
@@ -93,18 +97,16 @@ def _syncs(
     rows = []
     with bare(at_hand[SOURCE]) as source:
         fill(source, keys)
-        native = [_native(source, at_hand[SOURCE], keys), _native(source, at_hand[SOURCE], keys, FASTER)]
-        relayed = [
-            _relayed(
-                source, at_hand[name], f"relay {SOURCE} -> {name}{', ' + extra if extra else ''}", keys, extra
-            )
-            for name in targets
-            for extra in ("", FASTER)
-        ]
-        copied = [_scan_restore(source, at_hand[SOURCE], keys)]
+        native = [_native(source, SOURCE, at_hand[SOURCE], keys, extra) for extra in ("", FASTER)]
+        relayed, floor = [], []
+        for name, extra in itertools.product(targets, ("", FASTER)):
+            one, itself = _relayed(source, at_hand[name], name, keys, extra)
+            relayed.append(one)
+            floor.append(itself)
+        copied = [_scan_restore(source, at_hand[SOURCE], keys // COPIED_SHARE)]
         verified = _verified(source, at_hand[targets[-1]], targets[-1], keys)
     base = [each.keys / each.took_s for each in native]
-    for each in (*native, *relayed, *copied):
+    for each in (*native, *relayed, *floor, *copied):
         rate = each.keys / each.took_s
         cpu = f"{each.own_cpu_s:.2f}" if each.own_cpu_s is not None else ""
         judged = ""
@@ -118,22 +120,26 @@ def _syncs(
     return f"{table(heads, rows)}\n\n{verified}"
 
 
-def _native(source: Bare, build: EngineBuild, keys: int, *settings: str) -> Timed:
-    with bare(build, *settings) as target:
+def _native(source: Bare, name: str, build: EngineBuild, keys: int, extra: str) -> Timed:
+    """The engine's own replication, to another of the same."""
+    with bare(build, *([extra] if extra else [])) as target:
         began = time.perf_counter()
         target.client.execute_command("REPLICAOF", LOOPBACK, source.port)
         until_linked(target, keys)
         took_s = time.perf_counter() - began
-    title = f"native {SOURCE} -> {SOURCE}{', ' + settings[0] if settings else ''}"
+    title = f"native {name} -> {name}{', ' + extra if extra else ''}"
     say(f"{title}: {took_s:.2f} s")
     return Timed(title, took_s, keys, 0)
 
 
-def _relayed(source: Bare, build: EngineBuild, title: str, keys: int, extra: str) -> Timed:
+def _relayed(source: Bare, build: EngineBuild, name: str, keys: int, extra: str) -> tuple[Timed, Timed]:
+    """By relay; and what the target's engine needs for the same data by itself, which is the floor that it sets."""
+    title = f"relay {SOURCE} -> {name}{', ' + extra if extra else ''}"
     with bare(build, *([extra] if extra else [])) as target:
         timed = asyncio.run(_relay_once(source, build, target, title, keys))
-    say(f"{title}: {timed.took_s:.2f} s, own processor {timed.own_cpu_s:.2f} s")
-    return timed
+        say(f"{title}: {timed.took_s:.2f} s, own processor {timed.own_cpu_s:.2f} s")
+        target.client.execute_command("REPLICAOF", "NO", "ONE")
+        return timed, _native(target, name, build, keys, extra)
 
 
 def _relay_of(source: Bare, build: EngineBuild, target: Bare, folder: Path) -> tuple[Relay, TargetServer]:
@@ -219,11 +225,13 @@ def _scan_restore(source: Bare, build: EngineBuild, keys: int) -> Timed:
                 writing.restore(key, max(0, ttl), dump, replace=True)
             writing.execute()
             moved += len(found)
-            if not cursor:
+            if not cursor or moved >= keys:
                 break
         took_s = time.perf_counter() - began
     say(f"SCAN + DUMP + RESTORE: {took_s:.2f} s")
-    return Timed(f"SCAN + DUMP + RESTORE, redis-py, {SOURCE} -> {SOURCE}", took_s, moved, 0)
+    return Timed(
+        f"SCAN + DUMP + RESTORE, redis-py, {SOURCE} -> {SOURCE}, {moved:,} of them", took_s, moved, 0
+    )
 
 
 def _write_for(port: int, seconds: float, total: object) -> None:
