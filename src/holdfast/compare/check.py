@@ -8,8 +8,27 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from holdfast.compare.content import decoded_difference
-from holdfast.compare.judge import FOOTER_BYTES, Difference, Kind, Look, Tolerance, Verdict, judge
-from holdfast.compare.looks import Unread, are_there, in_groups, look_at, looks, measure
+from holdfast.compare.judge import (
+    FOOTER_BYTES,
+    Difference,
+    Kind,
+    Look,
+    Tolerance,
+    Verdict,
+    judge,
+    ttl_difference,
+)
+from holdfast.compare.looks import (
+    Measured,
+    Unread,
+    are_there,
+    in_groups,
+    look_at,
+    looks,
+    measure,
+    texts,
+    texts_at,
+)
 from holdfast.compare.pieces import Both, differ_in_pieces
 from holdfast.compare.report import Report
 from holdfast.compare.settle import Glance
@@ -37,12 +56,46 @@ class Checker:
             measure(first, database, keys), measure(second, other_database, keys)
         )
         differ: list[bytes] = []
-        for places in in_groups(one, other, max(first.big_bytes, second.big_bytes)):
+        for group in in_groups(one, other, max(first.big_bytes, second.big_bytes)):
+            as_they_are = await texts_at(first, database, keys, (one, other), group)
+            if as_they_are:
+                differ += await self._texts(database, keys, (one, other), as_they_are)
+                places: Sequence[int] = sorted(set(group) - set(as_they_are))
+            else:
+                places = group
             ours, theirs = await asyncio.gather(
                 looks(first, database, keys, one, places), looks(second, other_database, keys, other, places)
             )
             differ += await self._compared(database, [keys[at] for at in places], ours, theirs)
         return differ
+
+    async def _texts(
+        self, database: int, keys: Sequence[bytes], told: tuple[Measured, Measured], places: Sequence[int]
+    ) -> list[bytes]:
+        """Those of the strings at `places` that are not the same; they are looked at again as other keys are."""
+        ours, theirs = await asyncio.gather(
+            texts(self.first, database, keys, places),
+            texts(self.second, self.databases[database], keys, places),
+        )
+        one, other = told
+        differ: list[bytes] = []
+        for at in places:
+            text = ours[at]
+            if type(text) is not bytes or text != theirs[at] or not self._same_end(one, other, at):
+                differ.append(keys[at])
+                continue
+            self.report.same += 1
+            self.report.bytes_read += len(text)
+        return differ
+
+    def _same_end(self, one: Measured, other: Measured, at: int) -> bool:
+        if one.ends[at] == other.ends[at]:
+            return True
+        ours, theirs = (
+            Look(True, None, each.ends[at] if each.ends[at] >= 0 else None, each.margin_ms)
+            for each in (one, other)
+        )
+        return ttl_difference(ours, theirs, self.tolerance) is None
 
     async def _compared(
         self,

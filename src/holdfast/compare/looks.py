@@ -13,6 +13,8 @@ from holdfast.engine.pipeline import Raw, pack, refusal
 
 GROUP_BYTES = 4 << 20
 """Of values that are asked for at once from one side."""
+TEXT_BYTES = 512
+"""Strings from this size on are read as they are."""
 UNKNOWN_BYTES = 64 * 1024
 """What a value counts for where the user may not ask its size: so few are asked for at once that they may be large."""
 
@@ -94,14 +96,7 @@ async def looks(
         for at in places
         if type(sizes[at]) is int and sizes[at] <= big and type(ends[at]) is int and ends[at] != -2
     ]
-    if not side.keyspace.cluster:
-        got = dict(zip(wanted, await _dumps(side, side.node(0), database, keys, wanted), strict=True))
-    else:
-        shares = _by_owner(side, keys, wanted)
-        found = await asyncio.gather(*(_dumps(side, node, database, keys, share) for node, share in shares))
-        got = {}
-        for (_, share), dumps in zip(shares, found, strict=True):
-            got.update(zip(share, dumps, strict=True))
+    got = await _each(side, database, b"DUMP", keys, wanted)
     margin_ms = told.margin_ms
     return [
         Look(True, dump, ends[at] if ends[at] >= 0 else None, margin_ms, sizes[at])
@@ -111,12 +106,56 @@ async def looks(
     ]
 
 
-async def _dumps(
-    side: Side, node: Node, database: int, keys: Sequence[bytes], places: Sequence[int]
-) -> list[Raw]:
+async def texts_at(
+    side: Side, database: int, keys: Sequence[bytes], told: tuple[Measured, Measured], places: Sequence[int]
+) -> list[int]:
+    """Those of the places where the side has a string that is better read as it is: for a DUMP the engine tries to compress it,
+    which takes ten times as long as all the rest where it is large.
+
+    Args: `told`, what both sides said of the keys.
+    """
+    one, other = told
+    large = [
+        at
+        for at in places
+        if type(one.sizes[at]) is type(other.sizes[at]) is type(one.ends[at]) is type(other.ends[at]) is int
+        and min(one.sizes[at], other.sizes[at]) >= TEXT_BYTES
+        and max(one.sizes[at], other.sizes[at]) <= side.big_bytes
+    ]
+    kinds = await _each(side, database, b"TYPE", keys, large)
+    return [at for at in large if kinds[at] == b"string"]
+
+
+async def texts(side: Side, database: int, keys: Sequence[bytes], places: Sequence[int]) -> dict[int, Raw]:
+    """The strings at those places as they are; what is none, an engine's words of why."""
+    return await _each(side, database, b"GET", keys, places)
+
+
+async def _each(
+    side: Side, database: int, command: bytes, keys: Sequence[bytes], places: Sequence[int]
+) -> dict[int, Raw]:
+    """What the owners of the keys at `places` answer to one command about each: place -> reply."""
     if not places:
-        return []
-    packed = b"".join([b"*2\r\n$4\r\nDUMP\r\n$%d\r\n%b\r\n" % (len(keys[at]), keys[at]) for at in places])
+        return {}
+    if not side.keyspace.cluster:
+        node = side.node(0)
+        return dict(zip(places, await _asked(side, node, database, command, keys, places), strict=True))
+    shares = _by_owner(side, keys, places)
+    found = await asyncio.gather(
+        *(_asked(side, node, database, command, keys, share) for node, share in shares)
+    )
+    return {
+        at: reply
+        for (_, share), replies in zip(shares, found, strict=True)
+        for at, reply in zip(share, replies, strict=True)
+    }
+
+
+async def _asked(
+    side: Side, node: Node, database: int, command: bytes, keys: Sequence[bytes], places: Sequence[int]
+) -> list[Raw]:
+    form = b"*2\r\n$%d\r\n%b\r\n$%%d\r\n%%b\r\n" % (len(command), command)
+    packed = b"".join([form % (len(keys[at]), keys[at]) for at in places])
     return await side.raw(node, database, packed, len(places))
 
 
@@ -137,12 +176,9 @@ async def are_there(side: Side, database: int, keys: Sequence[bytes]) -> list[bo
         if count == len(unique):
             return [True] * len(keys)
     found: list[bool | Unread] = [False] * len(keys)
-    for node, places in _by_owner(side, keys, range(len(keys))):
-        packed = b"".join(b"*2\r\n$6\r\nEXISTS\r\n$%d\r\n%b\r\n" % (len(keys[at]), keys[at]) for at in places)
-        replies = await side.raw(node, database, packed, len(places))
-        for place, reply in zip(places, replies, strict=True):
-            said = refusal(reply)
-            found[place] = _unread(node, said) if said else reply == 1
+    for place, reply in (await _each(side, database, b"EXISTS", keys, range(len(keys)))).items():
+        said = refusal(reply)
+        found[place] = _unread(side.node_of(keys[place]), said) if said else reply == 1
     return found
 
 

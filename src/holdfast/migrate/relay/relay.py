@@ -27,6 +27,11 @@ ACKNOWLEDGE_EVERY_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 ROOM_BYTES = 4 * 1024 * 1024
 GROWN_BOUND_S = 1.0
+GATHER_S = 0.001
+GATHER_BELOW_BYTES = 64 * 1024
+BUSY_S = 0.005
+"""A stream that comes in small pieces, one soon after the other, is taken every millisecond: each piece costs the machine as much as
+a large one does."""
 
 
 @dataclass(frozen=True)
@@ -259,6 +264,7 @@ class Relay:
         stream = StreamFilter(self.settings.commands, spool.end, spool.db, _now_ms)
         already = dict(self.counts.stream_losses)
         await self._acknowledge(link)
+        before_s = 0.0
         ticking = asyncio.create_task(self._acknowledge_always(link))
         try:
             while not self._full_wanted:
@@ -275,6 +281,10 @@ class Relay:
                     self.counts.stream_losses = merged(already, stream.losses)
                 await self._room()
                 self.phase = Phase.TAIL
+                now_s = time.monotonic()
+                if len(data) < GATHER_BELOW_BYTES and now_s - before_s < BUSY_S:
+                    await link.gather(GATHER_S)
+                before_s = now_s
         finally:
             ticking.cancel()
             # Not `suppress(CancelledError)`: that would swallow our own cancellation when it comes just now.

@@ -209,6 +209,16 @@ class SourceLink:
             raise NodeGone(str(self.endpoint), "it closed the replication link")
         return data
 
+    async def gather(self, seconds: float) -> None:
+        """Let what the source sends come together for a moment, instead of taking every packet by itself."""
+        transport = self._writer.transport
+        assert isinstance(transport, asyncio.ReadTransport)
+        transport.pause_reading()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            transport.resume_reading()
+
     async def acknowledge(self, offset: int) -> None:
         """Say how far the target is. Raises: NodeGone."""
         await self.send("REPLCONF", "ACK", str(offset))
