@@ -18,11 +18,12 @@ if "--written" in sys.argv:
 
 with atheris.instrument_imports(include=["holdfast.codec"]):
     from holdfast.codec.crc import crc64
-    from holdfast.codec.rdb import parser, rewrite, values
+    from holdfast.codec.rdb import parser, rewrite, summary, values
     from holdfast.codec.rdb.dialect import DIALECTS
     from holdfast.codec.rdb.dump import read_dump
     from holdfast.codec.rdb.errors import RdbError
     from holdfast.codec.rdb.events import End, Event, Header, Key, ValueChunk
+    from holdfast.codec.rdb.losses import Reason
     from holdfast.codec.rdb.task import Bounds
     from holdfast.codec.rdb.writer import Writer
 
@@ -66,14 +67,14 @@ def decode_all(found: list[Event]) -> None:
 
 
 def rewritten(data: bytes, target: rewrite.Target, size: int) -> bytes | None:
-    """What is written; None where our error says no."""
+    """What is written; None where our error says no, or where something was too big to be held."""
     writer = rewrite.Rewriter(target)
     try:
         out = b"".join([writer.feed(data[at : at + size]) for at in range(0, len(data), size)])
         writer.finish()
     except RdbError:
         return None
-    return out
+    return None if Reason.TOO_BIG in writer.losses.by_reason else out
 
 
 def content(found: list[Event]) -> tuple[list[bytes], bytes]:
@@ -102,8 +103,12 @@ def one(data: bytes) -> None:
         assert content(whole) == content(cut)
         assert isinstance(whole[-1], End)
         decode_all(whole)
+        pieces = (rdb[at : at + size] for at in range(0, len(rdb), size))
+        assert summary.summarize(pieces).total_keys == len(content(whole)[0])
     out = rewritten(rdb, target, size)
     if out is not None:
+        at_once = rewritten(rdb, target, len(rdb))
+        assert at_once is None or at_once == out
         again = events(out, len(out))
         assert again is not None
         assert {event.type for event in again if isinstance(event, Key)} <= target.dialect.loads

@@ -9,11 +9,11 @@ cpdef int key_slot(bytes key)
 
 cdef unsigned long long[4096] _CRC64
 
-@cython.locals(low="unsigned long long", high="unsigned long long")
+@cython.locals(
+    first=cython.uint, second="unsigned long long", third=cython.uint, fourth="unsigned long long",
+    low="unsigned long long", high="unsigned long long",
+)
 cdef unsigned long long crc64_span(const unsigned char* buf, Py_ssize_t at, Py_ssize_t end, unsigned long long crc) noexcept
-
-@cython.locals(low="unsigned int", high="unsigned long long")
-cdef unsigned long long word(const unsigned char* buf, Py_ssize_t at) noexcept
 
 cpdef unsigned long long crc64(bytes buf, unsigned long long crc=*)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.codec.rdb.errors import RdbError
-from holdfast.codec.rdb.events import Event, Header, Key
+from holdfast.codec.rdb.events import End, Event, Header, Key
 from holdfast.codec.rdb.losses import LossReport
 from holdfast.codec.rdb.parser import Parser
 from holdfast.codec.rdb.rewrite import Rewriter, Target
@@ -77,26 +77,24 @@ def check(path: Path) -> Checked:
     """Walk a file and decode every value in it. Raises: NoRdbFile; RdbError where reading on is impossible."""
     checked = Checked()
     parser = Parser(DECODED_BYTES)
+    pieces = _pieces(path)
     dialect = None
-    for piece in _pieces(path):
-        parser.feed(piece)
-        for event in parser:
-            if isinstance(event, Header):
-                dialect = event.dialect
-            if not isinstance(event, Key):
-                continue
-            checked.keys += 1
-            if event.value is None or dialect is None:
-                checked.too_long += 1
-                continue
-            try:
-                decode(event.type, event.value, dialect, event.key, event.offset)
-            except RdbError as wrong:
-                checked.faulty += 1
-                if len(checked.faults) < FAULTS_KEPT:
-                    checked.faults.append(str(wrong))
-    parser.finish()
-    checked.trailing_bytes = len(parser.rest())
+    for event in _until_end(parser, pieces):
+        if isinstance(event, Header):
+            dialect = event.dialect
+        if not isinstance(event, Key):
+            continue
+        checked.keys += 1
+        if event.value is None or dialect is None:
+            checked.too_long += 1
+            continue
+        try:
+            decode(event.type, event.value, dialect, event.key, event.offset)
+        except RdbError as wrong:
+            checked.faulty += 1
+            if len(checked.faults) < FAULTS_KEPT:
+                checked.faults.append(str(wrong))
+    checked.trailing_bytes = len(parser.rest()) + sum(len(piece) for piece in pieces)
     return checked
 
 
@@ -154,10 +152,17 @@ def convert(path: Path, into: Path, target: Target) -> Converted:
 
 
 def _events(path: Path) -> Iterator[Event]:
-    parser = Parser(DECODED_BYTES, total=_size(path))
-    for piece in _pieces(path):
+    yield from _until_end(Parser(DECODED_BYTES, total=_size(path)), _pieces(path))
+
+
+def _until_end(parser: Parser, pieces: Iterator[bytes]) -> Iterator[Event]:
+    """All events. What is behind the end stays in `pieces`, but for the rest of the last piece. Raises: TruncatedRdb."""
+    for piece in pieces:
         parser.feed(piece)
-        yield from parser
+        for event in parser:
+            yield event
+            if isinstance(event, End):
+                return
     parser.finish()
 
 

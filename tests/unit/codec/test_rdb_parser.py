@@ -235,3 +235,31 @@ def test_a_value_beyond_the_bound_is_never_held_whole() -> None:
                 total += len(event.data)
     assert largest <= 70_000
     assert total == 160 * len(part) + 5
+
+
+def test_a_file_cut_between_two_keys_names_none_of_them() -> None:
+    whole = b"REDIS0011\x00\x05cart1\x01v\x00\x05cart2\x01v"
+    for size in (1, 5, 1 << 20):
+        with pytest.raises(TruncatedRdb) as caught:
+            list(in_pieces(whole, size, 1 << 20))
+        assert caught.value.key is None
+
+
+def test_after_an_error_there_are_no_more_events() -> None:
+    parser = Parser()
+    parser.feed(b"REDIS0011\x00\x01k\x01v\x63\x00\x01l\x01v\xff" + bytes(8))
+    assert [type(next(parser)) for _ in range(2)] == [Header, Key]
+    with pytest.raises(UnknownRdbType):
+        next(parser)
+    assert list(parser) == []
+    with pytest.raises(TruncatedRdb):
+        parser.finish()
+
+
+def test_an_expiry_before_1970_is_negative() -> None:
+    old = b"\xfd" + (-2).to_bytes(4, "little", signed=True) + b"\x00\x01a\x01v"
+    new = b"\xfc" + (-3).to_bytes(8, "little", signed=True) + b"\x00\x01b\x01v"
+    keys = [
+        event for event in events_of(b"REDIS0011" + old + new + b"\xff" + bytes(8)) if isinstance(event, Key)
+    ]
+    assert [key.expire_ms for key in keys] == [-2000, -3]

@@ -17,16 +17,15 @@ from holdfast.codec.rdb import types
 from holdfast.codec.rdb.containers import (
     CorruptContainer,
     read_intset,
-    read_listpack,
     read_ziplist,
     read_zipmap,
-    write_listpack,
     write_ziplist,
 )
 from holdfast.codec.rdb.dialect import DIALECTS
 from holdfast.codec.rdb.dump import DumpTranslator, read_dump, write_dump
 from holdfast.codec.rdb.errors import RdbError, WrongDumpPayload
 from holdfast.codec.rdb.events import Header, Key
+from holdfast.codec.rdb.listpack import read_listpack, write_listpack
 from holdfast.codec.rdb.parser import events_of
 from holdfast.codec.rdb.rewrite import Target, rewrite
 from holdfast.codec.rdb.streams import Stream

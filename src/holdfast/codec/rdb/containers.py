@@ -1,7 +1,7 @@
-"""The engines' packed forms of small collections inside one string: listpack, ziplist, intset and zipmap.
+"""The engines' packed forms of small collections inside one string, but for listpacks: ziplist, intset and zipmap.
 
 Every reader checks each length against what is left and ends where the bytes say it ends. Raises, everywhere:
-CorruptContainer. Source: src/listpack.c, ziplist.c, intset.c and zipmap.c of the engines,.
+CorruptContainer. Source: src/ziplist.c, intset.c and zipmap.c of the engines.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from holdfast.errors import HoldfastError
 
 _END = 0xFF
 _UNKNOWN_COUNT = 0xFFFF
-_LISTPACK_HEAD = 6
 _ZIPLIST_HEAD = 10
 
 
@@ -31,81 +30,6 @@ class CorruptContainer(HoldfastError):
         return f"the {self.form} is corrupt at its byte {self.at}, where {self.expected} was expected"
 
 
-def read_listpack(packed: bytes) -> list[bytes]:
-    """The entries; integers as their decimal text."""
-    end = len(packed)
-    if end < _LISTPACK_HEAD + 1 or int.from_bytes(packed[:4], "little") != end or packed[end - 1] != _END:
-        raise CorruptContainer("listpack", 0, f"a total of {end} bytes with an end mark")
-    count = packed[4] | packed[5] << 8
-    at = _LISTPACK_HEAD
-    last = end - 1
-    found: list[bytes] = []
-    while at < last:
-        head = packed[at]
-        start = at
-        size = 0
-        skipped = 1
-        if head < 0x80:
-            found.append(b"%d" % head)
-        elif head < 0xC0:
-            size = head & 63
-        elif head < 0xE0:
-            skipped = 2
-            number = (head & 31) << 8 | packed[at + 1]  # inside: the end mark stands behind
-            found.append(b"%d" % (number - 8192 if number >= 4096 else number))
-        elif head < 0xF0:
-            size = (head & 15) << 8 | packed[at + 1]
-            skipped = 2
-        elif head == 0xF0:
-            size = little(packed, at + 1, 4, last)
-            skipped = 5
-        elif head <= 0xF4:
-            width = 2 if head == 0xF1 else 3 if head == 0xF2 else 4 if head == 0xF3 else 8
-            skipped = 1 + width
-            if at + skipped > last:
-                raise CorruptContainer("listpack", at, f"an integer of {width} bytes")
-            found.append(b"%d" % int.from_bytes(packed[at + 1 : at + skipped], "little", signed=True))
-        else:
-            raise CorruptContainer("listpack", at, "an entry")
-        at += skipped
-        if head >= 0x80 and (head < 0xC0 or 0xE0 <= head <= 0xF0):
-            if size < 0 or size > last - at:
-                raise CorruptContainer("listpack", start, "a string inside its bytes")
-            found.append(packed[at : at + size])
-            at += size
-        if not is_back_length(packed, at, last, at - start):
-            raise CorruptContainer("listpack", at, f"{at - start} as the length of the entry before")
-        at += back_length_size(at - start)
-    if at != last or (count != _UNKNOWN_COUNT and count != len(found)):
-        raise CorruptContainer("listpack", at, f"the end behind {count} entries")
-    return found
-
-
-def back_length_size(size: int) -> int:
-    """Bytes in which a listpack writes the length of an entry behind it."""
-    if size <= 127:
-        return 1
-    if size < 16383:
-        return 2
-    if size < 2097151:
-        return 3
-    return 4 if size < 268435455 else 5
-
-
-def is_back_length(packed: bytes, at: int, end: int, size: int) -> bool:
-    """Whether `size`, seven bits a byte, highest first, stands at `at`."""
-    width = back_length_size(size)
-    if width > end - at:
-        return False
-    for step in range(width):
-        wanted = size >> 7 * (width - 1 - step) & 127
-        if step:
-            wanted |= 128
-        if packed[at + step] != wanted:
-            return False
-    return True
-
-
 def little(packed: bytes, at: int, width: int, end: int) -> int:
     """`width` bytes from `at`, lowest first; -1 where `end` comes before."""
     if at + width > end:
@@ -115,28 +39,6 @@ def little(packed: bytes, at: int, width: int, end: int) -> int:
         one = packed[at + step]
         number |= one << 8 * step
     return number
-
-
-def write_listpack(entries: Iterable[bytes]) -> bytes:
-    """A listpack of strings (an engine reads them as it reads integers)."""
-    parts: list[bytes] = []
-    count = 0
-    for entry in entries:
-        size = len(entry)
-        if size < 64:
-            head = bytes((0x80 | size,))
-        elif size < 4096:
-            head = bytes((0xE0 | size >> 8, size & 255))
-        else:
-            head = b"\xf0" + size.to_bytes(4, "little")
-        whole = len(head) + size
-        width = back_length_size(whole)
-        back = [(whole >> 7 * (width - 1 - step) & 127) | (128 if step else 0) for step in range(width)]
-        parts += [head, entry, bytes(back)]
-        count += 1
-    body = b"".join(parts)
-    total = _LISTPACK_HEAD + len(body) + 1
-    return total.to_bytes(4, "little") + min(count, _UNKNOWN_COUNT).to_bytes(2, "little") + body + b"\xff"
 
 
 def read_ziplist(packed: bytes) -> list[bytes]:

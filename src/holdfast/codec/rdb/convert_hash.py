@@ -1,164 +1,208 @@
-"""Hashes with field TTLs from one dialect's form to another's, field by field, in bounded memory."""
+"""Hashes with field TTLs, stored field by field, from one dialect's form to another's, in bounded memory.
+
+Redis (types 22 of release candidates, and 24) writes a field's expiry before its name, Valkey (its type 22) behind its value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 from holdfast.codec.rdb import types
-from holdfast.codec.rdb.containers import CorruptContainer, read_listpack
-from holdfast.codec.rdb.cursor import Cursor
 from holdfast.codec.rdb.losses import Reason
-from holdfast.codec.rdb.task import Steps, Task
-from holdfast.codec.rdb.writer import write_length, write_string
+from holdfast.codec.rdb.sink import Sink
+from holdfast.codec.rdb.task import Bounds, Task
 
-NEVER_MS = -1
-
-
-Field = tuple[bytes, bytes, int]
-"""A field's name and its value as strings of an RDB, and when it expires; NEVER_MS for never."""
-
-
-def redis_ttl_to_plain(task: Task, number: int) -> Steps:
-    """Types 22 (release candidates) and 24 to a hash without field TTLs."""
-    if task.bounds.expired_before_ms is not None:
-        yield from _without_the_expired(task, number)
-        return
-    task.open(types.HASH)
-    if number == types.HASH_TTL:
-        yield from task.read(task.cursor.signed)
-    count = yield from task.copy_length()
-    lost = 0
-    for _ in range(count):
-        if (yield from task.read(task.cursor.length)):
-            lost += 1
-        yield from task.copy_string()
-        yield from task.copy_string()
-    task.lose(Reason.FIELD_TTL, lost)
+_START, _EXPIRY, _NAME, _VALUE, _CLOSE = range(5)
+"""Where in a field the next byte stands: before everything, before an expiry that comes first, ..., behind the value."""
+_NEVER_MS = -1
+_MOST_MS = (1 << 63) - 1
+_PLAIN, _VALKEY, _REDIS = range(3)
+# Copies that the compiled loop need not look up.
+_HASH = types.HASH
+_HASH_TTL = types.HASH_TTL
+_VALKEY_HASH_TTL = types.VALKEY_HASH_TTL
 
 
-def redis_ttl_to_valkey(task: Task, number: int) -> Steps:
-    """Types 22 (release candidates) and 24 to Valkey's 22."""
-    task.open(types.VALKEY_HASH_TTL)
-    least = 1
-    if number == types.HASH_TTL:
-        least = yield from task.read(task.cursor.signed)
-    count = yield from task.copy_length()
-    for _ in range(count):
-        said = yield from task.read(task.cursor.length)
-        yield from task.copy_string()
-        yield from task.copy_string()
-        expire_ms = said + least - 1 if said else NEVER_MS
-        task.out.append(_ms(expire_ms, task.cursor))
+class HashFields(Task):
+    """Args: `number`, the type that comes (`is_valkey`: as Valkey means it); `to`, the type that goes."""
 
+    def __init__(self, sink: Sink, bounds: Bounds, number: int, is_valkey: bool, to: int) -> None:
+        super().__init__(sink, bounds)
+        self._expiry_first = not is_valkey
+        self._has_least = not is_valkey and number == types.HASH_TTL
+        self._to = _PLAIN if to == types.HASH else _VALKEY if to == types.VALKEY_HASH_TTL else _REDIS
+        self._must_choose = self._to == _PLAIN and bounds.expired_before_ms is not None
+        self._least_ms = 1
+        self._expire_ms = _NEVER_MS
+        self._left_fields = 0
+        self._name_at = 0
+        self._value_end = 0
+        self._place = _START
+        self._lost_expiries = 0
 
-def listpack_ttl(task: Task, number: int, has_ttl: bool) -> Steps:
-    """Types 23 (release candidates) and 25 to Valkey's 22 where some field has a TTL and the target knows them, else to a
-    plain hash.
-    """
-    cursor = task.cursor
-    if number == types.HASH_LISTPACK_TTL:
-        while task.tried(cursor.signed) is None:
-            yield
-    while (packed := task.tried(cursor.string)) is None:
-        yield
-    fields = listpack_fields(packed, cursor)
-    # The fields without a TTL are the last ones.
-    if has_ttl and fields and fields[0][2] != NEVER_MS:
-        task.open(types.VALKEY_HASH_TTL)
-        task.out.append(write_length(len(fields)))
-        for name, value, expire_ms in fields:
-            task.out += (name, value, _ms(expire_ms, cursor))
-        return
-    _write_plain(task, fields)
+    def _begin(self) -> None:
+        Task._begin(self)
+        self._place = _START
+        self._least_ms = 1
+        self._lost_expiries = 0
 
+    def _go(self) -> int:
+        if self._must_choose:
+            return self._choose() if self._is_last else 0
+        if self._place == _START:
+            if not self._prelude():
+                return 0
+            if self._to == _PLAIN:
+                self.open(_HASH)
+            elif self._to == _VALKEY:
+                self.open(_VALKEY_HASH_TTL)
+            else:
+                # The smallest expiry of all stands first, as a base to add to. It need not be one of the fields': with 1,
+                # what is added is the expiry itself, and no look ahead is needed.
+                self.open(_HASH_TTL)
+                self.sink.low_first(1)
+            self.sink.length(self._left_fields)
+            self._place = _EXPIRY
+        if not (self._turn() if self._to == _REDIS else self._carry()):
+            return 0
+        if self._lost_expiries > 0:
+            self.lose(Reason.FIELD_TTL, self._lost_expiries)
+        return 1
 
-def valkey_ttl_to_plain(task: Task) -> Steps:
-    """Valkey's 22 to a hash without field TTLs."""
-    if task.bounds.expired_before_ms is not None:
-        yield from _without_the_expired(task, None)
-        return
-    task.open(types.HASH)
-    count = yield from task.copy_length()
-    lost = 0
-    for _ in range(count):
-        yield from task.copy_string()
-        yield from task.copy_string()
-        if (yield from task.read(task.cursor.signed)) != NEVER_MS:
-            lost += 1
-    task.lose(Reason.FIELD_TTL, lost)
+    def _prelude(self) -> int:
+        """Read what stands before the fields: 1, or 0 when it is not whole."""
+        start = self.at
+        if self._has_least:
+            if self.end - start < 8:
+                return 0
+            self._least_ms = self._signed(start)
+            self.at = start + 8
+        if not self._length():
+            self.at = start
+            return 0
+        self._left_fields = self._number
+        return 1
 
+    def _carry(self) -> int:
+        """Carry names and values as they come, however long, and put expiries behind them or leave them out."""
+        mark = self.at
+        while self._left_fields > 0:
+            if self._skip > 0:
+                room = self.end - self.at
+                if room < self._skip:
+                    self._skip -= room
+                    self.at = self.end
+                    break
+                self.at += self._skip
+                self._skip = 0
+            if self._place == _EXPIRY:
+                if self._expiry_first:
+                    self.sink.span(self.buf, mark, self.at)
+                    mark = self.at
+                    if not self._read_expiry():
+                        return 0
+                    mark = self.at
+                self._place = _NAME
+            elif self._place != _CLOSE:
+                if not self._string():
+                    break
+                self._place += 1
+            else:
+                self.sink.span(self.buf, mark, self.at)
+                mark = self.at
+                if not self._expiry_first and not self._read_expiry():
+                    return 0
+                mark = self.at
+                if self._to == _VALKEY:
+                    self.sink.low_first(self._expire_ms)
+                elif self._expire_ms != _NEVER_MS:
+                    self._lost_expiries += 1
+                self._left_fields -= 1
+                self._place = _EXPIRY
+        self.sink.span(self.buf, mark, self.at)
+        return self._left_fields == 0
 
-def valkey_ttl_to_redis(task: Task) -> Steps:
-    """Valkey's 22 to type 24. The smallest expiry, which stands first there, is a base to add to and need not be one of
-    the fields': with 1, what is added is the expiry itself, and no look ahead is needed.
-    """
-    task.open(types.HASH_TTL)
-    task.out.append((1).to_bytes(8, "little"))
-    count = yield from task.copy_length()
-    for _ in range(count):
-        name, value, expire_ms = yield from task.read(lambda: _valkey_field(task.cursor))
-        said = 0 if expire_ms == NEVER_MS else max(expire_ms, 1)
-        task.out += (write_length(said), name, value)
+    def _turn(self) -> int:
+        """Put expiries that come last before their fields, which must be whole for that."""
+        while self._left_fields > 0:
+            if not self._field():
+                return 0
+            if self._expire_ms == _NEVER_MS:
+                self.sink.length(0)
+            else:
+                self.sink.length(self._expire_ms if self._expire_ms > 0 else 1)
+            self.sink.span(self.buf, self._name_at, self._value_end)
+            self._left_fields -= 1
+        return 1
 
+    def _choose(self) -> int:
+        """A plain hash of the fields that have not expired. The value must be whole, since their number stands first."""
+        limit_ms = self.bounds.expired_before_ms
+        if not self._prelude():
+            return 0
+        first = self.at
+        count = self._left_fields
+        kept = 0
+        read = 0
+        while read < count:
+            if not self._field():
+                return 0
+            kept += self._expire_ms == _NEVER_MS or self._expire_ms >= limit_ms
+            read += 1
+        if kept == 0:
+            raise self.give_up(Reason.FIELD_EXPIRED)
+        self.open(_HASH)
+        self.sink.length(kept)
+        self.at = first
+        while read > 0:
+            self._field()
+            if self._expire_ms == _NEVER_MS:
+                self.sink.span(self.buf, self._name_at, self._value_end)
+            elif self._expire_ms >= limit_ms:
+                self.sink.span(self.buf, self._name_at, self._value_end)
+                self._lost_expiries += 1
+            read -= 1
+        self.lose(Reason.FIELD_EXPIRED, count - kept)
+        self.lose(Reason.FIELD_TTL, self._lost_expiries)
+        return 1
 
-def listpack_fields(packed: bytes, cursor: Cursor) -> list[Field]:
-    """The fields of a listpack of (field, value, expiry or 0). Raises: CorruptRdb."""
-    try:
-        entries = read_listpack(packed)
-    except CorruptContainer as wrong:
-        raise cursor.corrupt("a hash as a listpack with TTLs", str(wrong)) from wrong
-    if len(entries) % 3:
-        raise cursor.corrupt("a listpack of fields, values and TTLs", f"{len(entries)} entries")
-    found = []
-    for at in range(0, len(entries), 3):
-        said = entries[at + 2]
-        if not said.isdigit() or len(said) > 15:
-            raise cursor.corrupt("a field's expiry in ms", repr(said))
-        found.append((write_string(entries[at]), write_string(entries[at + 1]), int(said) or NEVER_MS))
-    return found
+    def _field(self) -> int:
+        """Read a whole field, name and value from `_name_at` to `_value_end`: 1, or 0 with nothing read."""
+        start = self.at
+        if self._expiry_first and not self._read_expiry():
+            return 0
+        self._name_at = self.at
+        if self._whole_string() and self._whole_string():
+            self._value_end = self.at
+            if self._expiry_first or self._read_expiry():
+                return 1
+        self.at = start
+        return 0
 
+    def _whole_string(self) -> int:
+        """Move past a string: 1, or 0 when it is not whole."""
+        if not self._string() or self._skip > self.end - self.at:
+            self._skip = 0
+            return 0
+        self.at += self._skip
+        self._skip = 0
+        return 1
 
-def _valkey_field(cursor: Cursor) -> Field:
-    return cursor.raw_string(), cursor.raw_string(), cursor.signed()
-
-
-def _without_the_expired(task: Task, number: int | None) -> Generator[None, None, None]:
-    """A plain hash of the fields that have not expired; held whole, since their number stands first.
-    Args: `number`, the type as Redis means it; None for Valkey's 22.
-    """
-    cursor = task.cursor
-
-    def redis_field(least: int) -> Field:
-        said = cursor.length()
-        return cursor.raw_string(), cursor.raw_string(), said + least - 1 if said else NEVER_MS
-
-    def read() -> list[Field]:
-        if number is None:
-            return [_valkey_field(cursor) for _ in range(cursor.count())]
-        least = cursor.signed() if number == types.HASH_TTL else 1
-        return [redis_field(least) for _ in range(cursor.count())]
-
-    _write_plain(task, (yield from task.read(read)))
-
-
-def _write_plain(task: Task, fields: list[Field]) -> None:
-    limit = task.bounds.expired_before_ms
-    kept = fields
-    if limit is not None:
-        kept = [field for field in fields if field[2] == NEVER_MS or field[2] >= limit]
-    if not kept:
-        raise task.give_up(Reason.FIELD_EXPIRED)
-    task.open(types.HASH)
-    task.out.append(write_length(len(kept)))
-    lost = 0
-    for name, value, expire_ms in kept:
-        task.out += (name, value)
-        lost += expire_ms != NEVER_MS
-    task.lose(Reason.FIELD_EXPIRED, len(fields) - len(kept))
-    task.lose(Reason.FIELD_TTL, lost)
-
-
-def _ms(expire_ms: int, cursor: Cursor) -> bytes:
-    if not -1 <= expire_ms < 1 << 63:
-        raise cursor.corrupt("a field's expiry in ms", str(expire_ms))
-    return expire_ms.to_bytes(8, "little", signed=True)
+    def _read_expiry(self) -> int:
+        """Read a field's expiry into `_expire_ms`: 1, or 0 with nothing read."""
+        if not self._expiry_first:
+            if self.end - self.at < 8:
+                return 0
+            self._expire_ms = self._signed(self.at)
+            self.at += 8
+            return 1
+        if not self._length():
+            return 0
+        if self._number == 0:
+            self._expire_ms = _NEVER_MS
+            return 1
+        added = self._number - 1
+        if added > _MOST_MS or (self._least_ms > 0 and added > _MOST_MS - self._least_ms):
+            raise self._corrupt("a field's expiry in ms", f"{self._least_ms} and {added}")
+        self._expire_ms = self._least_ms + added
+        if self._expire_ms < 0:
+            raise self._corrupt("a field's expiry in ms", str(self._expire_ms))
+        return 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from holdfast.codec.rdb.cursor import Cursor
 from holdfast.codec.rdb.losses import Reason
-from holdfast.codec.rdb.task import Steps, Task
+from holdfast.codec.rdb.stepwise import Steps, Stepwise
 from holdfast.codec.rdb.translate import STREAMS
 from holdfast.codec.rdb.writer import write_length, write_string
 
@@ -24,7 +24,7 @@ class _Consumer:
     ids: list[bytes] = field(default_factory=list)
 
 
-def stream_down(task: Task, number: int, to: int) -> Steps:
+def stream_down(task: Stepwise, number: int, to: int) -> Steps:
     """A stream of type `number` as one of type `to`, which is older."""
     cursor = task.cursor
     has, gives = STREAMS.index(number), STREAMS.index(to)
@@ -60,7 +60,7 @@ def _group_head(cursor: Cursor) -> None:
     cursor.length()
 
 
-def _consumers(task: Task, has: int, gives: int) -> Steps:
+def _consumers(task: Stepwise, has: int, gives: int) -> Steps:
     cursor = task.cursor
     count = yield from task.copy_length()
     for _ in range(count):
@@ -74,7 +74,7 @@ def _consumers(task: Task, has: int, gives: int) -> Steps:
         task.lose(Reason.CONSUMER_ACTIVE_TIME, count)
 
 
-def _consumers_with_ownerless(task: Task, gives: int) -> Steps:
+def _consumers_with_ownerless(task: Stepwise, gives: int) -> Steps:
     """Type 27 says behind the consumers which pending entries have none; they get one, so the consumers are held."""
     cursor = task.cursor
     consumers: list[_Consumer] = []
@@ -104,14 +104,14 @@ def _consumers_with_ownerless(task: Task, gives: int) -> Steps:
         task.out += [write_length(len(consumer.ids)), *consumer.ids]
 
 
-def _read_ids(task: Task, into: list[bytes]) -> Steps:
+def _read_ids(task: Stepwise, into: list[bytes]) -> Steps:
     cursor = task.cursor
     for _ in range((yield from task.read(cursor.length))):
         one = yield from task.read(lambda: cursor.raw(16))
         into.append(one)
 
 
-def _producers(task: Task) -> Steps:
+def _producers(task: Stepwise) -> Steps:
     """The record of idempotent producers, which is left out."""
     cursor = task.cursor
     for _ in range(2):

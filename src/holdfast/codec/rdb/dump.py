@@ -11,10 +11,11 @@ from holdfast.codec.crc import crc64
 from holdfast.codec.rdb import types
 from holdfast.codec.rdb.convert import conversion, keep_modules
 from holdfast.codec.rdb.dialect import VALKEY_VERSION, Dialect, Family, dialect_of_header
-from holdfast.codec.rdb.errors import CorruptRdb, UnknownRdbVersion, WrongDumpPayload
+from holdfast.codec.rdb.errors import UnknownRdbVersion, WrongDumpPayload
 from holdfast.codec.rdb.losses import Reason
 from holdfast.codec.rdb.rewrite import Target
-from holdfast.codec.rdb.task import GivenUp, Head, Task
+from holdfast.codec.rdb.sink import Sink
+from holdfast.codec.rdb.task import GivenUp
 from holdfast.codec.rdb.translate import Fate, Rule, translate
 from holdfast.codec.rdb.walk import measure
 
@@ -85,19 +86,19 @@ class DumpTranslator:
         if rule.fate is Fate.CARRY:
             return Translated(write_dump(type, body, self.target.dialect))
         if type == types.MODULE and self.target.modules:
-            begin = keep_modules(self.target.modules, Reason.MODULE_KEY, types.MODULE)
+            make = keep_modules(self.target.modules, Reason.MODULE_KEY, types.MODULE)
         elif rule.fate is Fate.LOSE:
             return Translated(None, ((rule.reasons[0], 1),))
         else:
-            begin = conversion(type, rule, self.source.has_valkey_numbers)
-        task = Task(Head(db, key, b"", b""), self.target.bounds)
-        task.feed(body, True)
+            make = conversion(type, rule, self.source.has_valkey_numbers)
+        sink = Sink()
+        task = make(sink, self.target.bounds)
+        task.begin(db, key, 0)
         try:
-            for _ in begin(task):
-                raise CorruptRdb(len(body), key, "more of a value", "its end")
+            task.feed(body, 0, len(body), True)
         except GivenUp:
             return Translated(None, tuple(task.lost))
-        converted = b"".join(task.out) + task.take_rest()
+        converted = sink.take()
         return Translated(write_dump(converted[0], converted[1:], self.target.dialect), tuple(task.lost))
 
     def payload(self, db: int, key: bytes, payload: bytes) -> Translated:

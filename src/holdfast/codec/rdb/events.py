@@ -80,35 +80,23 @@ class Key:
 
     __slots__ = ("db", "expire_ms", "freq", "idle_s", "key", "meta", "offset", "type", "value")
 
-    def __init__(
-        self,
-        db: int,
-        key: bytes,
-        type: int,
-        value: bytes | None,
-        expire_ms: int | None,
-        idle_s: int | None,
-        freq: int | None,
-        meta: bytes | None,
-        offset: int,
-    ) -> None:
-        self.db = db
-        self.key = key
-        self.type = type
-        """The number before the value; which kind of value it is: `types.KIND_OF`."""
-        self.value = value
-        """The value as it stands in the RDB, behind the key; None when it is longer than the parser keeps whole: it
-        then follows in ValueChunk events, up to a ValueEnd."""
-        self.expire_ms = expire_ms
-        """When the key expires, in ms since 1970; None for never."""
-        self.idle_s = idle_s
-        """Seconds since the key was last used, where the engine evicts by LRU."""
-        self.freq = freq
-        """The engine's logarithmic counter of uses, 0 to 255, where it evicts by LFU."""
-        self.meta = meta
-        """What modules noted on the key (Redis 8.6), with its opcode."""
-        self.offset = offset
-        """Bytes of the RDB before the value's first."""
+    db: int
+    key: bytes
+    type: int
+    """The number before the value; which kind of value it is: `types.KIND_OF`."""
+    value: bytes | None
+    """The value as it stands in the RDB, behind the key; None when it is longer than the parser keeps whole: it then follows
+    in ValueChunk events, up to a ValueEnd."""
+    expire_ms: int | None
+    """When the key expires, in ms since 1970; None for never."""
+    idle_s: int | None
+    """Seconds since the key was last used, where the engine evicts by LRU."""
+    freq: int | None
+    """The engine's logarithmic counter of uses, 0 to 255, where it evicts by LFU."""
+    meta: bytes | None
+    """What modules noted on the key (Redis 8.6), with its opcode."""
+    offset: int
+    """Bytes of the RDB before the value's first."""
 
     def set_value(self, value: bytes) -> None:
         """For the parser: the value has come whole."""

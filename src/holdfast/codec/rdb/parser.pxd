@@ -10,8 +10,11 @@ cdef class Parser:
     cdef readonly Scanner scan
     cdef Py_ssize_t _whole_bytes
     cdef object _running
+    cdef bint _is_over
 
-    @cython.locals(scan=Scanner)
+    @cython.locals(scan=Scanner, made=Key, start=Py_ssize_t, stop=cython.int)
+    cdef object _next(self)
+    @cython.locals(scan=Scanner, made=Key)
     cdef Key _key(self)
     @cython.locals(scan=Scanner)
     cdef object _other(self, int stop)

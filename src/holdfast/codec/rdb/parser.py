@@ -37,6 +37,8 @@ WHOLE_BYTES = 16 << 20
 """A value up to this size comes in one piece, unless the caller asks otherwise."""
 
 _ID_BYTES = 9
+_END_OF_VALUE = object()
+"""Stands behind the last event of a long value."""
 _NEED = stops.NEED
 _KEY = stops.KEY
 _VALUE_END = stops.VALUE_END
@@ -50,7 +52,8 @@ class Parser:
     def __init__(self, whole_bytes: int = WHOLE_BYTES, total: int | None = None) -> None:
         self.scan = Scanner(-1 if total is None else total)
         self._whole_bytes = whole_bytes
-        self._running = self._run()
+        self._running: Iterator[Event | None] | None = None
+        self._is_over = False
 
     @property
     def dialect(self) -> Dialect | None:
@@ -77,33 +80,43 @@ class Parser:
         """The next event. Raises: StopIteration when bytes are lacking or the RDB has ended; the errors of
         `Scanner.step`, after which the parser cannot go on.
         """
-        event = next(self._running)
+        event = self._next()
         if event is None:
             raise StopIteration
         return event
 
-    def _run(self) -> Iterator[Event | None]:
-        """Events, and None whenever bytes are lacking."""
+    def _next(self) -> Event | None:
+        """The next event; None when there is none now."""
         scan = self.scan
-        while True:
+        while not self._is_over:
+            self._is_over = True  # unless this ends well
+            if self._running is not None:
+                event = next(self._running, _END_OF_VALUE)
+                self._is_over = False
+                if event is not _END_OF_VALUE:
+                    return event
+                self._running = None
+                continue
             stop = scan.step()
             if stop == _KEY:
                 made = self._key()
                 start = scan.value_at
                 stop = scan.step()
+                self._is_over = False
                 if stop == _VALUE_END and scan.at - start <= self._whole_bytes:
-                    made.set_value(scan.buf[start : scan.at])
-                    yield made
-                    continue
-                yield from self._long_value(made, start, stop)
-            elif stop == _NEED:
-                yield None
+                    made.value = scan.piece(start, scan.at)
+                    return made
+                self._running = self._long_value(made, start, stop)
             elif stop == stops.MODULE_AUX:
-                yield from self._module_aux(scan.value_at)
+                self._running = self._module_aux(scan.value_at)
+                self._is_over = False
+            elif stop == _NEED:
+                self._is_over = False
+                return None
             else:
-                yield self._other(stop)
-                if stop == stops.END:
-                    return
+                self._is_over = stop == stops.END
+                return self._other(stop)
+        return None
 
     def _long_value(self, made: Key, start: int, stop: int) -> Iterator[Event | None]:
         """A value that is not in the buffer whole, or too long to be kept whole. `stop` is what the walk of it met."""
@@ -153,17 +166,17 @@ class Parser:
 
     def _key(self) -> Key:
         scan = self.scan
-        return Key(
-            scan.db,
-            scan.key_name() or b"",
-            scan.type,
-            None,
-            scan.expire_ms if scan.expire_ms != -1 else None,
-            scan.idle_s if scan.idle_s >= 0 else None,
-            scan.freq if scan.freq >= 0 else None,
-            scan.buf[scan.meta_at : scan.meta_end] if scan.meta_at >= 0 else None,
-            scan.value_offset,
-        )
+        made = Key.__new__(Key)
+        made.db = scan.db
+        made.key = scan.key_name() or b""
+        made.type = scan.type
+        made.value = None
+        made.expire_ms = scan.expire_ms if scan.expire_ms != -1 else None
+        made.idle_s = scan.idle_s if scan.idle_s >= 0 else None
+        made.freq = scan.freq if scan.freq >= 0 else None
+        made.meta = scan.buf[scan.meta_at : scan.meta_end] if scan.meta_at >= 0 else None
+        made.offset = scan.value_offset
+        return made
 
     def _other(self, stop: int) -> Event:
         """The event of a stop that is no value."""

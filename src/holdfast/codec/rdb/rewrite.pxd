@@ -1,10 +1,12 @@
 import cython
-from holdfast.codec.crc cimport Crc64
 from holdfast.codec.rdb.scan cimport Scanner
+from holdfast.codec.rdb.sink cimport Sink
+from holdfast.codec.rdb.task cimport Task
 
 cdef int _NEED
 cdef int _KEY
 cdef int _VALUE_END
+cdef int _MODULE
 cdef int _CARRY
 cdef int _CONVERT
 cdef int _LOSE
@@ -20,17 +22,15 @@ cdef class Rewriter:
     cdef readonly long long bytes_out
     cdef readonly Scanner scan
     cdef long long _databases
-    cdef list _out
-    cdef Crc64 _crc
+    cdef Sink _sink
     cdef int[256] _fate
     cdef dict _rules
     cdef dict _parts
-    cdef dict _conversions
+    cdef dict _tasks
     cdef bint _is_valkey
     cdef int _mode
     cdef bint _is_outside
-    cdef object _task
-    cdef object _steps
+    cdef Task _task
 
     @cython.locals(written=bytes)
     cpdef bytes feed(self, bytes data)
@@ -38,13 +38,15 @@ cdef class Rewriter:
     cpdef bytes rest(self)
     @cython.locals(scan=Scanner, start=Py_ssize_t, stop=cython.int)
     cdef void _run(self) except *
-    @cython.locals(scan=Scanner)
     cdef void _emit(self, Py_ssize_t start, Py_ssize_t end) except *
-    cdef void _write(self, bytes data) except *
-    @cython.locals(scan=Scanner, prefix=bytes, head_end=Py_ssize_t, prefix_end=Py_ssize_t)
+    @cython.locals(scan=Scanner, keeps_meta=cython.bint)
     cdef Py_ssize_t _begin_value(self) except -1
-    cdef void _convert(self, bytes data, bint is_last) except *
+    cdef Task _task_for(self, int number)
+    @cython.locals(task=Task)
+    cdef void _convert(self, Py_ssize_t start, bint is_last) except *
+    @cython.locals(task=Task)
     cdef void _end_value(self, Py_ssize_t start) except *
+    cdef _count(self, Task task)
     @cython.locals(scan=Scanner)
     cdef Py_ssize_t _other(self, int stop, Py_ssize_t start) except -1
     @cython.locals(scan=Scanner, closed=Py_ssize_t)

@@ -8,23 +8,22 @@ print(rewriter.losses, rewriter.rest())
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from holdfast.codec.crc import Crc64
 from holdfast.codec.rdb import stops, types
 from holdfast.codec.rdb.convert import conversion, keep_modules
 from holdfast.codec.rdb.cursor import Cursor
 from holdfast.codec.rdb.dialect import Dialect
-from holdfast.codec.rdb.errors import CorruptRdb
 from holdfast.codec.rdb.losses import LossReport, Reason
 from holdfast.codec.rdb.scan import Scanner
-from holdfast.codec.rdb.task import Bounds, GivenUp, Head, Steps, Task
+from holdfast.codec.rdb.sink import Sink
+from holdfast.codec.rdb.task import Bounds, GivenUp, Task
 from holdfast.codec.rdb.translate import Fate, Part, Rule, translate, translate_parts
 
 _NEED = stops.NEED
 _KEY = stops.KEY
 _VALUE_END = stops.VALUE_END
+_MODULE = types.MODULE
 _CARRY, _CONVERT, _LOSE = range(3)
 _FATES = {Fate.CARRY: _CARRY, Fate.CONVERT: _CONVERT, Fate.LOSE: _LOSE}
 _FOOTER_BYTES = 8
@@ -60,17 +59,15 @@ class Rewriter:
         self.bytes_out = 0
         self.scan = Scanner(total)
         self._databases = target.databases if target.databases is not None else 1 << 31
-        self._out: list[bytes] = []
-        self._crc = Crc64()
+        self._sink = Sink()
         self._fate = [_LOSE] * 256
         self._rules: dict[int, Rule] = {}
         self._parts: dict[Part, Rule] = {}
-        self._conversions: dict[int, Callable[[Task], Steps]] = {}
+        self._tasks: dict[int, Task] = {}
         self._is_valkey = False
         self._mode = _CARRY
         self._is_outside = False
         self._task: Task | None = None
-        self._steps: Steps | None = None
 
     @property
     def source(self) -> Dialect | None:
@@ -86,8 +83,7 @@ class Rewriter:
         self.bytes_in += len(data)
         self.scan.feed(data)
         self._run()
-        written = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-        self._out = []
+        written = self._sink.take()
         self.bytes_out += len(written)
         return written
 
@@ -121,7 +117,7 @@ class Rewriter:
                 if self._mode == _CARRY:
                     self._emit(start, scan.at)
                 elif self._mode == _CONVERT:
-                    self._convert(scan.buf[start : scan.at], False)
+                    self._convert(start, False)
                 return
             start = self._other(stop, start)
             if stop == stops.END:
@@ -130,13 +126,7 @@ class Rewriter:
     def _emit(self, start: int, end: int) -> None:
         """Send on a stretch of the input as it is."""
         if end > start:
-            scan = self.scan
-            self._crc.add(scan.buf, start, end)
-            self._out.append(scan.buf[start:end])
-
-    def _write(self, data: bytes) -> None:
-        self._crc.add(data, 0, len(data))
-        self._out.append(data)
+            self._sink.span(self.scan.buf, start, end)
 
     def _begin_value(self) -> int:
         """A key that is not simply carried; returns from where on the input is to be dealt with."""
@@ -144,96 +134,75 @@ class Rewriter:
         if self._is_outside:
             self._lose_key(Reason.DATABASE)
             return scan.at
-        head_end = scan.value_at
-        prefix_end = scan.key_at - 1
-        prefix = scan.buf[scan.record_at : prefix_end]
-        if scan.meta_at >= 0 and self._parts[Part.KEY_META].fate is Fate.LOSE:
-            prefix = scan.buf[scan.record_at : scan.meta_at] + scan.buf[scan.meta_end : prefix_end]
-            self.losses.count(Reason.KEY_META, scan.db, scan.key_name())
+        keeps_meta = True
+        if scan.meta_at >= 0:
+            keeps_meta = self._parts[Part.KEY_META].fate is not Fate.LOSE
+            if not keeps_meta:
+                self.losses.count(Reason.KEY_META, scan.db, scan.key_name())
         if self._mode == _CARRY:
-            self._write(prefix + scan.buf[prefix_end:head_end])
-            return head_end
-        if scan.type == types.MODULE and self.target.modules:
-            self._mode = _CONVERT
-        if self._mode == _LOSE:
+            if keeps_meta:
+                return scan.record_at
+            self._emit(scan.record_at, scan.meta_at)
+            return scan.meta_end
+        if self._mode == _LOSE and not (scan.type == _MODULE and self.target.modules):
             self._lose_key(self._rules[scan.type].reasons[0])
             return scan.at
-        head = Head(scan.db, scan.key_name(), prefix, scan.buf[scan.key_at : head_end])
-        self._begin_task(head, self._conversion(scan.type))
+        self._mode = _CONVERT
+        self._task = self._task_for(scan.type)
+        self._task.begin_record(scan, keeps_meta)
         return scan.at
 
-    def _conversion(self, number: int) -> Callable[[Task], Steps]:
-        known = self._conversions.get(number)
-        if known is None:
+    def _task_for(self, number: int) -> Task:
+        task = self._tasks.get(number)
+        if task is None:
             if number == types.MODULE:
-                known = keep_modules(self.target.modules, Reason.MODULE_KEY, types.MODULE)
+                make = keep_modules(self.target.modules, Reason.MODULE_KEY, types.MODULE)
             else:
-                known = conversion(number, self._rules[number], self._is_valkey)
-            self._conversions[number] = known
-        return known
-
-    def _begin_task(self, head: Head, begin: Callable[[Task], Steps]) -> None:
-        task = Task(head, self.target.bounds)
-        task.cursor.base = self.scan.value_offset
-        self._task = task
-        self._steps = begin(task)
+                make = conversion(number, self._rules[number], self._is_valkey)
+            task = self._tasks[number] = make(self._sink, self.target.bounds)
+        return task
 
     def _lose_key(self, reason: Reason) -> None:
         self._mode = _LOSE
         self.keys_lost += 1
         self.losses.count(reason, self.scan.db, self.scan.key_name())
 
-    def _convert(self, data: bytes, is_last: bool) -> None:
-        """Go on with the conversion at hand. `is_last`: the value ends with `data`."""
-        task, steps = self._task, self._steps
+    def _convert(self, start: int, is_last: bool) -> None:
+        """Go on with the conversion at hand, up to where the scanner stands. `is_last`: the value ends there."""
+        task = self._task
         if task is None:
             return
-        if steps is None:  # it has all it wanted to read
-            self._write(data)
-            return
-        if not task.feed(data, is_last):
-            return
         try:
-            next(steps)
-        except StopIteration:
-            self._steps = None
-            task.out.append(task.take_rest())
+            task.feed(self.scan.buf, start, self.scan.at, is_last)
         except GivenUp:
             self._task = None
             self._mode = _LOSE
-            if task.head.key is not None:
+            if task.has_key:
                 self.keys_lost += 1
             self._count(task)
-            return
-        self._write(b"".join(task.out))
-        task.out.clear()
 
     def _end_value(self, start: int) -> None:
         if self._mode == _CONVERT:
-            self._convert(self.scan.buf[start : self.scan.at], True)
+            self._convert(start, True)
             task = self._task
             if task is not None:
-                if self._steps is not None:
-                    raise CorruptRdb(
-                        self.scan.base + self.scan.at, task.head.key, "more of a value", "its end"
-                    )
-                if task.head.key is not None:
+                if task.has_key:
                     self.keys_converted += 1
-                self._count(task)
+                if task.lost:
+                    self._count(task)
         self._task = None
-        self._steps = None
         self._mode = _CARRY
 
     def _count(self, task: Task) -> None:
         for reason, parts in task.lost:
-            self.losses.count(reason, task.head.db, task.head.key, parts)
+            self.losses.count(reason, task.db, task.key_name(), parts)
 
     def _other(self, stop: int, start: int) -> int:
         """A stop that is no key; returns from where on the input is to be dealt with."""
         scan = self.scan
         if stop == stops.HEADER:
             self._meet()
-            self._write(self.target.dialect.header)
+            self._sink.write(self.target.dialect.header)
             return scan.at
         if stop == stops.END:
             self._finish(start)
@@ -243,8 +212,9 @@ class Rewriter:
         if stop == stops.MODULE_AUX:
             self._emit(start, scan.record_at)
             self._mode = _CONVERT
-            head = Head(scan.db, None, b"", b"")
-            self._begin_task(head, keep_modules(self.target.modules, Reason.MODULE_DATA, types.MODULE_AUX))
+            make = keep_modules(self.target.modules, Reason.MODULE_DATA, types.MODULE_AUX)
+            self._task = make(self._sink, self.target.bounds)
+            self._task.begin(scan.db, None, scan.value_offset)
             return scan.at
         if self._is_kept(stop):
             return start
@@ -295,7 +265,7 @@ class Rewriter:
         scan = self.scan
         closed = scan.at - (_FOOTER_BYTES if scan.has_footer() else 0)
         self._emit(start, closed)
-        self._out.append(self._crc.value.to_bytes(8, "little"))
+        self._sink.low_first(self._sink.crc())
         self.is_finished = True
 
 

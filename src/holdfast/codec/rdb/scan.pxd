@@ -13,6 +13,7 @@ cdef int _IN_VALUE
 cdef int _IN_FOOTER
 cdef int _ENDED
 cdef int _HEADER_BYTES
+cdef unsigned long long _MOST_IDLE_S
 cdef int[514] _ENTRIES
 
 cdef class Scanner(Walker):

@@ -20,6 +20,7 @@ _WHOLE_BOUND = limits.WHOLE_BYTES
 _IN_HEADER, _IN_RECORD, _IN_VALUE, _IN_FOOTER, _ENDED = range(5)
 _ENTRIES = shapes.programs()[1]
 _HEADER_BYTES = 9
+_MOST_IDLE_S = (1 << 63) - 1
 
 
 class Scanner(Walker):
@@ -85,7 +86,7 @@ class Scanner(Walker):
             expected = {_IN_HEADER: "a header", _IN_RECORD: "a record", _IN_FOOTER: "a checksum"}
             raise TruncatedRdb(
                 self.base + self.end + self._waiting_bytes,
-                self.key_name(),
+                self.key_name() if self._state == _IN_VALUE else None,
                 expected.get(self._state, "more of a value"),
             )
 
@@ -103,7 +104,8 @@ class Scanner(Walker):
         Returns: HEADER (`dialect`), SELECT (`db`), RESIZE and SLOT_INFO (`first`, `second`, `third`), AUX (its two
             strings begin at `body_at` and `second_at`), FUNCTION (its string begins at `body_at`), SLOT_IMPORT, MODULE_AUX
             and KEY (`record_at`, `key_at`, `value_at`, `type`, `expire_ms`, `idle_s`, `freq`, `meta_at` to `meta_end`;
-            -1 where there is none), VALUE_END (the value of the last KEY or MODULE_AUX ends at `at`), END (`crc` and
+            -1 where there is none; `key_name()`), VALUE_END (the value of the last KEY or MODULE_AUX ends at `at`; the rest is
+            still as it was at KEY, but for the indexes where bytes were fed since), END (`crc` and
             `stored_crc`), or NEED: feed more, then call again. All but a value lie in `buf` whole; of a value, what lies
             before `at` has been walked and will not be needed again.
         Raises: CorruptRdb, TooLong, TruncatedRdb (where `total` is known), UnknownRdbType, UnknownRdbVersion, WrongChecksum.
@@ -113,8 +115,6 @@ class Scanner(Walker):
             if not self._walk():
                 return _NEED
             self._state = _IN_RECORD
-            self._kept_key = None
-            self._has_key = False
             return _VALUE_END
         if self._state == _IN_RECORD:
             return self._record()
@@ -151,6 +151,7 @@ class Scanner(Walker):
         self.meta_at = -1
         self.meta_end = -1
         self._has_key = False
+        self._kept_key = None
         while True:
             if self.at >= self.end:
                 return self._short(1)
@@ -176,7 +177,7 @@ class Scanner(Walker):
             elif number == 248:
                 if not self._length():
                     return self._short(self.need)
-                self.idle_s = self._number & 0x7FFFFFFFFFFFFFFF
+                self.idle_s = self._number & _MOST_IDLE_S
             elif number == 243 and self._has_meta:
                 if not self._meta():
                     return _NEED
@@ -305,7 +306,9 @@ class Scanner(Walker):
         self._crc.add(self.buf, self._crc_at, self.at)
         self.crc = self._crc.value
         self._crc_at = self.at
-        if self._state == _IN_VALUE and self._has_key and self._kept_key is None:
+        if self._state != _IN_VALUE:
+            self._has_key = False
+        elif self._has_key and self._kept_key is None:
             self._kept_key = self.key_name()
 
     def _short(self, lacking: int) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from holdfast.codec.rdb.containers import CorruptContainer, read_listpack
+from holdfast.codec.rdb.containers import CorruptContainer
 from holdfast.codec.rdb.cursor import Cursor
+from holdfast.codec.rdb.listpack import read_listpack
 
 EntryId = tuple[int, int]
 """(milliseconds, sequence)."""

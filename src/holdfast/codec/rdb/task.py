@@ -1,32 +1,15 @@
-"""One value on its way into another form: what is known of it, and the hands that a conversion works with."""
+"""One value on its way into another form: its head, the bytes of it that have come, and what all conversions do with them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TypeVar
 
-from holdfast.codec.rdb.cursor import Cursor
-from holdfast.codec.rdb.errors import TooLong, TruncatedRdb
+from holdfast.codec.rdb.cursor import decode_string
+from holdfast.codec.rdb.errors import CorruptRdb, TooLong
 from holdfast.codec.rdb.losses import Reason
-
-Read = TypeVar("Read")
-Steps = Generator[None, None, None]
-"""A conversion under way: it stops whenever it needs more bytes, and ends when the rest may be carried as it is."""
-
-
-class Head:
-    """What stands before a value: the key's database and name (None for a module's own data), and as they stand in the RDB
-    `prefix` (expiry, idle time, frequency) and `name`.
-    """
-
-    __slots__ = ("db", "key", "name", "prefix")
-
-    def __init__(self, db: int, key: bytes | None, prefix: bytes, name: bytes) -> None:
-        self.db = db
-        self.key = key
-        self.prefix = prefix
-        self.name = name
+from holdfast.codec.rdb.scan import Scanner
+from holdfast.codec.rdb.sink import Sink
+from holdfast.codec.rdb.walk import Walker
 
 
 @dataclass(frozen=True)
@@ -41,31 +24,132 @@ class Bounds:
 
 
 class GivenUp(Exception):  # noqa: N818, RUF100
-    """The whole key is left out; what was to be written of it is not."""
+    """The whole key is left out; nothing of it has been written."""
 
 
-class Task:
-    """A value, the bytes of it that have come (`cursor`), what is written in its place (`out`) and what that loses."""
+class Task(Walker):
+    """Turns values of one form into another, one value after another: `begin`, then `feed` until the value has ended.
 
-    def __init__(self, head: Head, bounds: Bounds) -> None:
-        self.head = head
+    What stands in the value's place goes into `sink`, what that takes away into `lost`: reasons, each with the number of
+    parts it concerns. A conversion derives from this and says in `_go` what it does with the bytes at hand.
+    """
+
+    def __init__(self, sink: Sink, bounds: Bounds) -> None:
+        super().__init__()
+        self.sink = sink
         self.bounds = bounds
-        self.cursor = Cursor(b"", key=head.key)
-        self.out: list[bytes] = []
+        self.db = 0
+        self.has_key = False
         self.lost: list[tuple[Reason, int]] = []
-        """Reasons, each with the number of parts it concerns."""
+        self._is_open = False
+        self._is_done = False
+        self._is_last = False
+        self._head = b""
+        self._head_at = 0
+        self._cut_at = 0
+        self._cut_end = 0
+        self._type_at = 0
+        self._head_end = 0
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
+
+    def begin(self, db: int, key: bytes | None, base: int) -> None:
+        """A value without a head: only its type will be written before it. Args: `key`, None for a module's own data;
+        `base`, the offset of the value's first byte, for errors.
+        """
+        self.db = db
+        self.has_key = key is not None
+        self._kept_key = key
+        self._head = b""
+        self._head_at = self._cut_at = self._cut_end = self._type_at = self._head_end = 0
+        self.base = base
+        self._begin()
+
+    def begin_record(self, scan: Scanner, keeps_meta: bool) -> None:
+        """The value of the key at which `scan` stands. What stands before its type, and its name, are written with it."""
+        self.db = scan.db
+        self.has_key = True
+        self._kept_key = None
+        self._head = scan.buf
+        self._head_at = scan.record_at
+        self._type_at = scan.key_at - 1
+        self._head_end = scan.value_at
+        self._cut_at = self._cut_end = self._type_at
+        if scan.meta_at >= 0 and not keeps_meta:
+            self._cut_at = scan.meta_at
+            self._cut_end = scan.meta_end
+        self.base = scan.value_offset
+        self._begin()
+
+    def _begin(self) -> None:
+        self.at = 0
+        self.end = 0
+        self._skip = 0
         self._is_open = False
+        self._is_done = False
+        if self.lost:
+            self.lost = []
+        if self._waiting:
+            self._waiting = []
+        self._waiting_bytes = 0
+
+    def feed(self, buf: bytes, at: int, end: int, is_last: bool) -> None:
+        """More of the value: `buf` from `at` to before `end`; with `is_last` all of it has come.
+
+        Raises: CorruptRdb; GivenUp, after which the key is left out; TooLong when a part that must be rewritten whole is
+            longer than the bound and something has been written already.
+        """
+        if self._is_done:
+            self.sink.span(buf, at, end)
+            return
+        left = self.end - self.at
+        self._is_last = is_last
+        if left == 0:
+            self.base += self.at - at
+            self.buf = buf
+            self.at = at
+            self.end = end
+        else:
+            self._waiting.append(buf[at:end])
+            self._waiting_bytes += end - at
+            if (
+                self._waiting_bytes < left and not is_last
+            ):  # what is not whole is looked at only when it has doubled
+                return
+            self.buf = self.buf[self.at : self.end] + b"".join(self._waiting)
+            self.base += self.at
+            self.at = 0
+            self.end = left + self._waiting_bytes
+            self._waiting = []
+            self._waiting_bytes = 0
+        self._p = self.buf
+        if self._go():
+            self._is_done = True
+            self.sink.span(self.buf, self.at, self.end)
+            self.at = self.end
+        elif is_last:
+            raise CorruptRdb(self.base + self.end, self.key_name(), "more of a value", "its end")
+        else:
+            self._check_bound()
+
+    def _go(self) -> int:
+        """Deal with the bytes from `at` to `end` as far as they go: 1 when the rest of the value may be carried as it is."""
+        return 1
 
     def open(self, type: int) -> None:
         """Write what stands before the value, now that its type is known."""
-        self.out += [self.head.prefix, bytes((type,)), self.head.name]
+        head = self._head
+        if self._type_at > self._head_at:
+            self.sink.span(head, self._head_at, self._cut_at)
+            self.sink.span(head, self._cut_end, self._type_at)
+        self.sink.byte(type)
+        if self._head_end > 0:
+            self.sink.span(head, self._type_at + 1, self._head_end)
         self._is_open = True
 
     def lose(self, reason: Reason, parts: int = 1) -> None:
         """Count something that does not arrive as it was."""
-        if parts:
+        if parts > 0:
             self.lost.append((reason, parts))
 
     def give_up(self, reason: Reason) -> GivenUp:
@@ -73,105 +157,18 @@ class Task:
         self.lost = [(reason, 1)]
         return GivenUp()
 
-    def feed(self, data: bytes, is_last: bool) -> bool:
-        """More bytes of the value. Returns: whether there is something new to read (a part that is not whole is looked at
-        again only when as much has come as there was).
-        """
-        self._waiting.append(data)
-        self._waiting_bytes += len(data)
-        cursor = self.cursor
-        left = cursor.left()
-        if self._waiting_bytes < left and not is_last:
-            return False
-        rest = cursor.buf[cursor.at :]
-        cursor.base += cursor.at
-        cursor.buf = rest + b"".join(self._waiting) if left or len(self._waiting) > 1 else data
-        cursor.at = 0
-        cursor.end = left + self._waiting_bytes
-        self._waiting = []
-        self._waiting_bytes = 0
-        return True
-
-    def take_rest(self) -> bytes:
-        """What has come and has not been read."""
-        return self.cursor.raw(self.cursor.left()) + b"".join(self._waiting)
-
-    def tried(self, reader: Callable[[], Read]) -> Read | None:
-        """What `reader` reads, or None, with nothing read, when it is not whole: where very many values pass, a conversion
-        asks again after a `yield`, as `read` does for it elsewhere. Raises: as `read`.
-        """
-        cursor = self.cursor
-        start = cursor.at
-        try:
-            return reader()
-        except TruncatedRdb:
-            cursor.at = start
-            self._check_bound()
-            return None
-
-    def read(self, reader: Callable[[], Read]) -> Generator[None, None, Read]:
-        """What `reader` reads, which must be whole: it begins again until it is.
-
-        Raises: GivenUp, or TooLong when something has been written already, where it is larger than the bound.
-        """
-        cursor = self.cursor
-        while True:
-            start = cursor.at
-            try:
-                return reader()
-            except TruncatedRdb:
-                cursor.at = start
-                self._check_bound()
-            yield
+    def key_name(self) -> bytes | None:
+        """The key; None for a module's own data."""
+        if self._kept_key is None and self.has_key:
+            self._kept_key = decode_string(self._head, self._type_at + 1, self._head_end)[0]
+        return self._kept_key
 
     def _check_bound(self) -> None:
         """Whether more may be held for a part that is not whole."""
-        held = self.cursor.left()
+        held = self.end - self.at
         if held <= self.bounds.held_bytes:
             return
         if not self._is_open:
             raise self.give_up(Reason.TOO_BIG)
         what = "a part that must be rewritten whole"
-        raise TooLong(self.cursor.base + self.cursor.at, self.head.key, what, held, self.bounds.held_bytes)
-
-    def copy(self, reader: Callable[[], object]) -> Steps:
-        """Carry on the bytes of what `reader` reads."""
-        cursor = self.cursor
-
-        def read() -> bytes:
-            start = cursor.at
-            reader()
-            return cursor.buf[start : cursor.at]
-
-        self.out.append((yield from self.read(read)))
-
-    def copy_length(self) -> Generator[None, None, int]:
-        """Carry on a length; returns it."""
-        cursor = self.cursor
-
-        def read() -> tuple[bytes, int]:
-            start = cursor.at
-            number = cursor.length()
-            return cursor.buf[start : cursor.at], number
-
-        raw, number = yield from self.read(read)
-        self.out.append(raw)
-        return number
-
-    def copy_string(self) -> Steps:
-        """Carry on a string of any length as it stands, without holding it."""
-        cursor = self.cursor
-
-        def read() -> tuple[bytes, int]:
-            start = cursor.at
-            size = cursor.string_head()
-            return cursor.buf[start : cursor.at], size
-
-        raw, size = yield from self.read(read)
-        self.out.append(raw)
-        while size:
-            here = min(size, cursor.left())
-            self.out.append(cursor.raw(here))
-            size -= here
-            if size:
-                yield
+        raise TooLong(self.base + self.at, self.key_name(), what, held, self.bounds.held_bytes)

@@ -10,12 +10,12 @@ from holdfast.codec.rdb import types
 from holdfast.codec.rdb.containers import (
     CorruptContainer,
     read_intset,
-    read_listpack,
     read_ziplist,
     read_zipmap,
 )
 from holdfast.codec.rdb.cursor import Cursor
 from holdfast.codec.rdb.dialect import Dialect
+from holdfast.codec.rdb.listpack import read_listpack
 from holdfast.codec.rdb.modules import module_name
 from holdfast.codec.rdb.streams import Stream, read_stream
 from holdfast.codec.rdb.translate import STREAMS

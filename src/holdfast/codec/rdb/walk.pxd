@@ -36,6 +36,8 @@ cdef class Walker:
     cdef unsigned long long[8] _loop_left
 
     cpdef Py_ssize_t walk_value(self, bytes body, int entry) except -1
+    cpdef bytes piece(self, Py_ssize_t start, Py_ssize_t end)
+    @cython.locals(head=cython.uint)
     cpdef key_name(self)
     @cython.locals(p="const unsigned char*", at=Py_ssize_t, room=Py_ssize_t, head=cython.uint, high="unsigned long long")
     cdef int _length(self) except -1
@@ -52,8 +54,9 @@ cdef class Walker:
     cdef int _again(self, Py_ssize_t start) except -1
     @cython.locals(p="const unsigned char*", low=cython.uint, high="unsigned long long")
     cdef unsigned long long _unsigned(self, Py_ssize_t at) noexcept
+    @cython.locals(p="const unsigned char*", low=cython.uint)
     cdef long long _signed(self, Py_ssize_t at) noexcept
-    @cython.locals(p="const unsigned char*", number=cython.uint)
+    @cython.locals(p="const unsigned char*", top="long long")
     cdef long long _signed_32(self, Py_ssize_t at) noexcept
     @cython.locals(p="const unsigned char*")
     cdef unsigned int _big_32(self, Py_ssize_t at) noexcept

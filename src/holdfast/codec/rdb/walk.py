@@ -64,10 +64,17 @@ class Walker:
             raise TruncatedRdb(self.end, None, "more of a value")
         return self.at
 
+    def piece(self, start: int, end: int) -> bytes:
+        """The bytes at hand from `start` to before `end`, which the caller has made sure of."""
+        return self._p[start:end]
+
     def key_name(self) -> bytes | None:
         """The key of the record at hand; None outside a key's record."""
         if self._kept_key is not None or not self._has_key:
             return self._kept_key
+        head = self._p[self.key_at]
+        if head < 64:
+            return self.piece(self.key_at + 1, self.key_at + 1 + head)
         return decode_string(self.buf, self.key_at, self.end, self.base)[0]
 
     def _length(self) -> int:
@@ -286,13 +293,17 @@ class Walker:
 
     def _signed(self, at: int) -> int:
         """The same as a signed number."""
-        return (self._unsigned(at) ^ 0x8000000000000000) - 0x8000000000000000
+        p = self._p
+        low = p[at] | p[at + 1] << 8 | p[at + 2] << 16 | p[at + 3] << 24
+        return low | self._signed_32(at + 4) << 32
 
     def _signed_32(self, at: int) -> int:
         """Four bytes, lowest first, as a signed number."""
         p = self._p
-        number = p[at] | p[at + 1] << 8 | p[at + 2] << 16 | p[at + 3] << 24
-        return (number ^ 0x80000000) - 0x80000000
+        top = p[at + 3]
+        if top >= 128:
+            top -= 256
+        return p[at] | p[at + 1] << 8 | p[at + 2] << 16 | top << 24
 
     def _big_32(self, at: int) -> int:
         """Four bytes, highest first."""

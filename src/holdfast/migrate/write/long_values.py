@@ -11,9 +11,10 @@ from struct import unpack_from
 
 from holdfast.codec.crc import crc64
 from holdfast.codec.rdb import types
-from holdfast.codec.rdb.containers import read_listpack, read_ziplist
+from holdfast.codec.rdb.containers import read_ziplist
 from holdfast.codec.rdb.cursor import Cursor
 from holdfast.codec.rdb.errors import TruncatedRdb
+from holdfast.codec.rdb.listpack import read_listpack
 from holdfast.engine.pipeline import pack
 
 PIECE_BYTES = 256 << 10
