@@ -20,6 +20,7 @@ cdef class HashFields(Task):
     cdef bint _has_least
     cdef int _to
     cdef bint _must_choose
+    cdef long long _limit_ms
     cdef long long _least_ms
     cdef long long _expire_ms
     cdef unsigned long long _left_fields
@@ -38,7 +39,7 @@ cdef class HashFields(Task):
     @cython.locals(start=Py_ssize_t)
     cdef int _field(self) except -1
     cdef int _whole_string(self) except -1
-    @cython.locals(first=Py_ssize_t, count="unsigned long long", kept="unsigned long long", read="unsigned long long", limit_ms="long long")
+    @cython.locals(first=Py_ssize_t, count="unsigned long long", kept="unsigned long long", read="unsigned long long")
     cdef int _choose(self) except -1
     @cython.locals(added="unsigned long long")
     cdef int _read_expiry(self) except -1

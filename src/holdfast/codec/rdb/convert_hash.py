@@ -29,7 +29,9 @@ class HashFields(Task):
         self._expiry_first = not is_valkey
         self._has_least = not is_valkey and number == types.HASH_TTL
         self._to = _PLAIN if to == types.HASH else _VALKEY if to == types.VALKEY_HASH_TTL else _REDIS
-        self._must_choose = self._to == _PLAIN and bounds.expired_before_ms is not None
+        limit_ms = bounds.expired_before_ms
+        self._must_choose = self._to == _PLAIN and limit_ms is not None
+        self._limit_ms = limit_ms if limit_ms is not None else 0
         self._least_ms = 1
         self._expire_ms = _NEVER_MS
         self._left_fields = 0
@@ -135,7 +137,6 @@ class HashFields(Task):
 
     def _choose(self) -> int:
         """A plain hash of the fields that have not expired. The value must be whole, since their number stands first."""
-        limit_ms = self.bounds.expired_before_ms
         if not self._prelude():
             return 0
         first = self.at
@@ -145,7 +146,7 @@ class HashFields(Task):
         while read < count:
             if not self._field():
                 return 0
-            kept += self._expire_ms == _NEVER_MS or self._expire_ms >= limit_ms
+            kept += self._expire_ms == _NEVER_MS or self._expire_ms >= self._limit_ms
             read += 1
         if kept == 0:
             raise self.give_up(Reason.FIELD_EXPIRED)
@@ -156,7 +157,7 @@ class HashFields(Task):
             self._field()
             if self._expire_ms == _NEVER_MS:
                 self.sink.span(self.buf, self._name_at, self._value_end)
-            elif self._expire_ms >= limit_ms:
+            elif self._expire_ms >= self._limit_ms:
                 self.sink.span(self.buf, self._name_at, self._value_end)
                 self._lost_expiries += 1
             read -= 1

@@ -37,8 +37,6 @@ WHOLE_BYTES = 16 << 20
 """A value up to this size comes in one piece, unless the caller asks otherwise."""
 
 _ID_BYTES = 9
-_END_OF_VALUE = object()
-"""Stands behind the last event of a long value."""
 _NEED = stops.NEED
 _KEY = stops.KEY
 _VALUE_END = stops.VALUE_END
@@ -91,12 +89,14 @@ class Parser:
         while not self._is_over:
             self._is_over = True  # unless this ends well
             if self._running is not None:
-                event = next(self._running, _END_OF_VALUE)
+                try:
+                    event = next(self._running)
+                except StopIteration:
+                    self._running = None
+                    self._is_over = False
+                    continue
                 self._is_over = False
-                if event is not _END_OF_VALUE:
-                    return event
-                self._running = None
-                continue
+                return event
             stop = scan.step()
             if stop == _KEY:
                 made = self._key()
@@ -114,8 +114,9 @@ class Parser:
                 self._is_over = False
                 return None
             else:
+                event = self._other(stop)
                 self._is_over = stop == stops.END
-                return self._other(stop)
+                return event
         return None
 
     def _long_value(self, made: Key, start: int, stop: int) -> Iterator[Event | None]:

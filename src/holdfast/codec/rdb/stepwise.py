@@ -40,8 +40,11 @@ class Stepwise(Task):
         cursor.end = self.end
         cursor.base = self.base
         done = 0
+        steps = self._steps
+        if steps is None:
+            return 0
         try:
-            next(self._steps)  # type: ignore[arg-type]
+            next(steps)
         except StopIteration:
             done = 1
         self.at = cursor.at
