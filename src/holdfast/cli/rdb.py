@@ -160,6 +160,10 @@ def _size(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
 
 
+def _keys(count: int) -> str:
+    return "1 key" if count == 1 else f"{count} keys"
+
+
 def _summary_facts(file: Path, summary: Summary) -> dict[str, Any]:
     return {
         "file": str(file),
@@ -209,14 +213,17 @@ def _show_summary(screen: Console, file: Path, summary: Summary) -> None:
         escape(f"{file}: {version}, {writer}, {_size(summary.total_bytes)}; it is whole and {checksum}")
     )
     keys, expiring = summary.total_keys, summary.total_expiring
-    share = f", {expiring / keys:.0%} of them expire" if keys else ""
+    share = (
+        f", {expiring / keys:.0%} of them expire" if expiring else ", none of them expires" if keys else ""
+    )
     field_ttls = (
         f", {summary.hashes_with_field_ttls} hashes with field TTLs" if summary.hashes_with_field_ttls else ""
     )
-    functions = f", {summary.functions} function libraries" if summary.functions else ""
-    screen.print(f"{keys} keys{share}{field_ttls}{functions}")
+    libraries = "library" if summary.functions == 1 else "libraries"
+    functions = f", {summary.functions} function {libraries}" if summary.functions else ""
+    screen.print(f"{_keys(keys)}{share}{field_ttls}{functions}")
     for name, count in sorted(summary.modules.items()):
-        screen.print(escape(f"{count} of these keys belong to the module type {name}"))
+        screen.print(escape(f"{_keys(count)} of the module type {name}"))
     for name in sorted(set(summary.module_data)):
         screen.print(
             escape(
@@ -266,7 +273,7 @@ def _show_check(screen: Console, file: Path, checked: Checked) -> None:
     verdict = (
         f"{checked.faulty} of its {checked.keys} keys are damaged"
         if checked.faulty
-        else f"good, {checked.keys} keys"
+        else f"good, {_keys(checked.keys)}"
     )
     screen.print(escape(f"{file}: {verdict}"))
 

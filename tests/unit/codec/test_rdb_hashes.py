@@ -208,3 +208,16 @@ def test_integers_in_a_listpack_become_text() -> None:
     value = decode(key.type, key.value, DIALECTS["valkey-9.1"])
     assert isinstance(value, Hash)
     assert value.fields == [(b"%d" % number, b"%d" % number, None) for _, number in numbers]
+
+
+def test_a_value_that_must_be_held_is_held_within_the_bound() -> None:
+    """Of fields that may have expired the number stands first, so the value is held: up to the bound, not twice it."""
+    field = b"\x05" + write_string(b"f" * 50) + write_string(b"v" * 49)
+    data = rdb_of("fields", bytes(8) + write_length(3000) + field * 3000)
+    bounds = Bounds(held_bytes=200_000, expired_before_ms=1)
+    rewriter = Rewriter(Target(DIALECTS["valkey-8.1"], bounds=bounds))
+    fed = 0
+    while Reason.TOO_BIG not in rewriter.losses.by_reason:
+        rewriter.feed(data[fed : fed + 1000])
+        fed += 1000
+    assert 200_000 < fed < 203_000

@@ -10,7 +10,7 @@ from tests.unit.codec import corpus
 from holdfast.codec.crc import crc64
 from holdfast.codec.rdb import types
 from holdfast.codec.rdb.dialect import DIALECTS, dialect_of_header
-from holdfast.codec.rdb.errors import RdbError, TooLong, TruncatedRdb, WrongChecksum
+from holdfast.codec.rdb.errors import CorruptRdb, RdbError, TooLong, TruncatedRdb, WrongChecksum
 from holdfast.codec.rdb.events import Aux, Function, Key, ModuleAux, SelectDb, SlotInfo
 from holdfast.codec.rdb.losses import Reason
 from holdfast.codec.rdb.parser import events_of
@@ -226,6 +226,27 @@ def test_ownerless_entries_join_the_owner_that_an_earlier_translation_made() -> 
     assert key.value.count(b"__xnack__") == 1
     assert key.value.endswith(b"\x02" + entry + other)
     assert losses.by_reason[Reason.STREAM_OWNERLESS].parts == 1
+
+
+def test_what_follows_the_end_is_never_written() -> None:
+    data = corpus.rdb("redis-8.0.6-strings")
+    for size in (1, 50, 1 << 20):
+        rewriter = Rewriter(target("valkey-8.1"))
+        more = data + b"*1\r\n$4\r\nPING\r\n" * 10
+        written = b"".join(rewriter.feed(more[at : at + size]) for at in range(0, len(more), size))
+        assert written == rewrite(data, target("valkey-8.1"))[0]
+        assert rewriter.rest() == more[len(data) :]
+        assert rewriter.bytes_out == len(written)
+
+
+def test_a_compressed_name_that_cannot_be_expanded_does_not_pass() -> None:
+    wrong = b"\xc3\x02\x03\x20\x05"  # a run from before the start
+    for record in (b"\x00" + wrong + b"\x01v", b"\xfa\x01a" + wrong, b"\xf5" + wrong):
+        body = b"REDIS0011" + record + b"\xff"
+        for size in (1, 1 << 20):
+            rewriter = Rewriter(target("valkey-8.1"))
+            with pytest.raises(CorruptRdb, match="LZF"):
+                b"".join(rewriter.feed(body[at : at + size]) for at in range(0, len(body), size))
 
 
 def test_nothing_with_an_end_comes_of_a_damaged_file() -> None:

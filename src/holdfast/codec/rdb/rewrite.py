@@ -76,12 +76,14 @@ class Rewriter:
         return dialect
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes to send on for these.
+        """The bytes to send on for these; none of what follows the end.
 
         Raises: what `Scanner.step` raises, and CorruptRdb or TooLong for a value that must be rewritten and cannot be.
         """
         self.bytes_in += len(data)
         self.scan.feed(data)
+        if self.is_finished:
+            return b""
         self._run()
         written = self._sink.take()
         self.bytes_out += len(written)

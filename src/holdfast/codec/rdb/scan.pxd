@@ -13,6 +13,7 @@ cdef int _IN_VALUE
 cdef int _IN_FOOTER
 cdef int _ENDED
 cdef int _HEADER_BYTES
+cdef int _LZF
 cdef unsigned long long _MOST_IDLE_S
 cdef int[514] _ENTRIES
 
@@ -67,4 +68,5 @@ cdef class Scanner(Walker):
     cdef int _footer(self) except -1
     cdef int _forget(self) except -1
     cdef int _short(self, Py_ssize_t lacking) except -1
+    @cython.locals(start=Py_ssize_t)
     cdef int _whole_string(self) except -1

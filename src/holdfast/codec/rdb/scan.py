@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from holdfast.codec.crc import Crc64
 from holdfast.codec.rdb import limits, shapes, stops, types
+from holdfast.codec.rdb.cursor import decode_string
 from holdfast.codec.rdb.dialect import OLDEST_CHECKSUMMED, Dialect, dialect_of_header
 from holdfast.codec.rdb.errors import TruncatedRdb, UnknownRdbType, WrongChecksum
 from holdfast.codec.rdb.walk import Walker
@@ -20,6 +21,7 @@ _WHOLE_BOUND = limits.WHOLE_BYTES
 _IN_HEADER, _IN_RECORD, _IN_VALUE, _IN_FOOTER, _ENDED = range(5)
 _ENTRIES = shapes.programs()[1]
 _HEADER_BYTES = 9
+_LZF = 195
 _MOST_IDLE_S = (1 << 63) - 1
 
 
@@ -318,7 +320,10 @@ class Scanner(Walker):
         return _NEED
 
     def _whole_string(self) -> int:
-        """Move past a string that must lie in `buf` whole: 1 when it does."""
+        """Move past a string that must lie in `buf` whole: 1 when it does. One that is compressed must be right, for a server
+        ends itself over a name that is not.
+        """
+        start = self.at
         if not self._string():
             self._short(self.need)
             return 0
@@ -327,6 +332,10 @@ class Scanner(Walker):
                 raise self._too_long("a name, an AUX field or a function library", _WHOLE_BOUND)
             self._short(self._skip)
             return 0
+        if self._p[start] == _LZF:
+            if self._number > _WHOLE_BOUND:
+                raise self._too_long("a name, an AUX field or a function library", _WHOLE_BOUND)
+            decode_string(self.buf, start, self.end, self.base)
         self.at += self._skip
         self._skip = 0
         return 1

@@ -32,4 +32,4 @@ cdef class Task(Walker):
     cpdef void lose(self, reason, long long parts=*) except *
     cpdef give_up(self, reason)
     cpdef key_name(self)
-    cdef void _check_bound(self) except *
+    cdef void _check_bound(self, Py_ssize_t held) except *

@@ -112,9 +112,9 @@ class Task(Walker):
         else:
             self._waiting.append(buf[at:end])
             self._waiting_bytes += end - at
-            if (
-                self._waiting_bytes < left and not is_last
-            ):  # what is not whole is looked at only when it has doubled
+            # What is not whole is looked at again only when it has doubled.
+            if self._waiting_bytes < left and not is_last:
+                self._check_bound(left + self._waiting_bytes)
                 return
             self.buf = self.buf[self.at : self.end] + b"".join(self._waiting)
             self.base += self.at
@@ -130,7 +130,7 @@ class Task(Walker):
         elif is_last:
             raise CorruptRdb(self.base + self.end, self.key_name(), "more of a value", "its end")
         else:
-            self._check_bound()
+            self._check_bound(self.end - self.at)
 
     def _go(self) -> int:
         """Deal with the bytes from `at` to `end` as far as they go: 1 when the rest of the value may be carried as it is."""
@@ -163,9 +163,8 @@ class Task(Walker):
             self._kept_key = decode_string(self._head, self._type_at + 1, self._head_end)[0]
         return self._kept_key
 
-    def _check_bound(self) -> None:
-        """Whether more may be held for a part that is not whole."""
-        held = self.end - self.at
+    def _check_bound(self, held: int) -> None:
+        """Whether `held` bytes may be held for a part that is not whole. Raises: GivenUp, TooLong."""
         if held <= self.bounds.held_bytes:
             return
         if not self._is_open:
