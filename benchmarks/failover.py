@@ -1,6 +1,6 @@
 """How long a shard takes no writes when its primary dies, hangs or is switched, as its clients see it.
 
-One benchmark for each topology: `python -m benchmarks failover-cluster --kills 300 --engine valkey-9.1`. The engine
+One benchmark for each topology and engine: `python -m benchmarks failover-cluster-valkey-9.1 --kills 300`. The engine
 alone, without Holdfast's supervisor, is measured beside it on the same nodes.
 """
 
@@ -29,6 +29,10 @@ BEFORE_S, AFTER_S = 0.4, 0.2
 BACK_BOUND_S = 60.0
 HALT_TARGET_MS = 2000.0
 NODE_TIMEOUT_S = TopologySpec().node_timeout_ms / 1000
+
+
+class NotAtHand(RuntimeError):
+    """There is nothing to measure."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,6 @@ class Row:
         judged = last if self.by_last else first
         lost = sum(pause.lost for pause in self.pauses)
         return [
-            f"{self.engine} ({self.version})",
             self.what,
             str(len(self.pauses) + self.not_back),
             *(
@@ -98,27 +101,32 @@ def run(
     wanted: Sequence[str],
     *,
     mode: str,
+    engine: str,
     quick: bool,
     kills: int | None = None,
 ) -> Section:
-    """Measure every engine that is at hand and wanted, in one topology."""
+    """Measure one engine in one topology.
+
+    Raises: NotAtHand when the engine is not there, or not among those wanted.
+    """
+    if engine not in at_hand or engine not in (wanted or ENGINES):
+        raise NotAtHand(engine)
     machine = this_machine()
-    count = kills or (QUICK_KILLS if quick else KILLS)
     rows: list[Row] = []
     failed: list[str] = []
-    for name in ENGINES:
-        if name not in at_hand or name not in (wanted or ENGINES):
-            continue
-        try:
-            with workshop() as shop:
-                rig = Rig.made(shop, name, mode)
-                _measure(rig, name, at_hand[name].version_text, count, 1 if quick else ALONE, rows)
-        except CommandFailed as broken:  # what was measured before it stands
-            say(f"{name}: {broken}")
-            failed.append(f"- **{name}: broken off**: {broken}")
+    version = at_hand[engine].version_text
+    try:
+        with workshop() as shop:
+            rig = Rig.made(shop, engine, mode)
+            _measure(
+                rig, engine, version, kills or (QUICK_KILLS if quick else KILLS), 1 if quick else ALONE, rows
+            )
+    except CommandFailed as broken:  # what was measured before it stands
+        say(f"{engine}: {broken}")
+        failed.append(f"- **broken off**: {broken}")
     return Section(
-        f"failover-{mode}",
-        f"Failover, {mode}",
+        f"failover-{mode}-{engine}",
+        f"Failover: {mode}, {engine} ({version})",
         "\n".join([*_head(str(machine), mode), _table(rows), *failed]),
     )
 
@@ -233,7 +241,6 @@ def _head(machine: str, mode: str) -> list[str]:
 
 def _table(rows: Sequence[Row]) -> str:
     columns = [
-        "engine",
         "what",
         "runs",
         "first p50",
