@@ -58,6 +58,7 @@ def test_a_server_that_lets_everybody_in(bench: Bench) -> None:
     run(work())
 
 
+@pytest.mark.long
 def test_a_server_with_a_password_and_its_file(bench: Bench) -> None:
     async def work() -> None:
         async with plain(engine(), *AS_DECLARED) as (server,):
