@@ -115,11 +115,18 @@ def diff_text(before: Evidence, after: Evidence, found: Sequence[Difference]) ->
             console.print(Text("The specs differ: other promises were measured.", style="yellow"))
         if not found:
             console.print("No verdict and no figure differs.")
-        for each in found:
-            style = "bold red" if each.is_worse else "default"
-            console.print(Text(each.id, style=style))
-            console.print(Text(f"  before: {_told(each.before)}", style="dim"))
-            console.print(Text(f"  after:  {_told(each.after)}", style=style))
+        changed = sorted(
+            (each for each in found if each.is_another_verdict), key=lambda each: not each.is_worse
+        )
+        others = [each for each in found if not each.is_another_verdict]
+        for heading, group in (("Other verdicts", changed), ("The same verdict, other figures", others)):
+            if group:
+                console.print(Text(f"{heading}: {len(group)}", style="bold"))
+            for each in group:
+                style = "bold red" if each.is_worse else "default"
+                console.print(Text(f"  {each.id}", style=style))
+                console.print(Text(f"    before: {_told(each.before)}", style="dim"))
+                console.print(Text(f"    after:  {_told(each.after)}", style=style))
 
     return text
 

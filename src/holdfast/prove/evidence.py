@@ -136,6 +136,12 @@ class Difference:
             and (self.after is None or self.after.outcome is not Outcome.KEPT)
         )
 
+    @property
+    def is_another_verdict(self) -> bool:
+        """Whether the outcomes differ, and not the figures alone."""
+        outcomes = {each.outcome if each else None for each in (self.before, self.after)}
+        return len(outcomes) == 2
+
 
 def differences(before: Evidence, after: Evidence) -> tuple[Difference, ...]:
     """Checks whose verdict, promise or figures differ; those that neither run did are left out."""

@@ -134,7 +134,12 @@ def test_differences_name_what_got_worse() -> None:
     (only,) = differences(before, after)
     assert only.id == "a.one"
     assert only.is_worse
+    assert only.is_another_verdict
     assert not differences(after, before)[0].is_worse
+    (figure,) = differences(
+        evidence(finding("a.one", kept("p", "1 ms"))), evidence(finding("a.one", kept("p", "2 ms")))
+    )
+    assert not figure.is_another_verdict
     assert differences(before, evidence(finding("a.one", kept("p", "1 ms"))))[0].is_worse
 
 
