@@ -24,8 +24,10 @@ FIRST = 10
 """Engines add a refusal to one of the ten newest entries or make a new one: the older do not change."""
 ALL = 128
 """As many as an engine keeps, as it comes."""
-LINES_A_LOOK = 20
-"""Of each server: whoever tries a thousand names must not fill the disk. The rest is written as one number."""
+LINES_AT_ONCE, LINES_A_SECOND = 60, 0.5
+"""Of each server, at the most: whoever tries a million names must not fill the disk. The rest is written as a number."""
+FEWEST = 2
+"""Lines that a look may write, or it is put off: one for the newest refusal and one for the number of all others."""
 
 
 class AclWatch:
@@ -39,6 +41,8 @@ class AclWatch:
         here = set(names)
         self._names = [member.name for member in doors.record.servers if member.name in here]
         self._known: dict[str, Known] = {}
+        self._lines = {name: (float(LINES_AT_ONCE), time.monotonic()) for name in self._names}
+        """Lines that may be written of each server, and since when they are counted."""
         self._looking: asyncio.Task[None] | None = None
         self._told_that_not_written = False
 
@@ -63,6 +67,8 @@ class AclWatch:
     async def _look(self, name: str) -> None:
         """One server; what is new is written before it counts as known, so that a full disk only puts it off."""
         known = self._known.get(name, Known())
+        if (lines := self._allowed(name)) < FEWEST:
+            return
         try:
             run_id, entries = await self._entries(name, FIRST)
             new, now_known = fresh(known, run_id, entries)
@@ -74,7 +80,8 @@ class AclWatch:
         if not new and known.run_id == run_id:
             return
         try:
-            await asyncio.to_thread(self._write, name, new, overflowed=len(new) >= ALL)
+            written = await asyncio.to_thread(self._write, name, new, lines)
+            self._lines[name] = (self._lines[name][0] - written, self._lines[name][1])
             self._known[name] = now_known
             await asyncio.to_thread(self._keep)
             self._told_that_not_written = False
@@ -93,16 +100,26 @@ class AclWatch:
                 raise each
         return read_info(str(info)).get("run_id", ""), entries_of(reply, time.monotonic())
 
-    def _write(self, name: str, new: Sequence[tuple[Entry, int]], *, overflowed: bool) -> None:
-        """Raises: NotWritten."""
+    def _allowed(self, name: str) -> int:
+        """Lines that may be written of the server by now."""
+        left, since_s = self._lines[name]
+        now_s = time.monotonic()
+        self._lines[name] = (min(LINES_AT_ONCE, left + (now_s - since_s) * LINES_A_SECOND), now_s)
+        return int(self._lines[name][0])
+
+    def _write(self, name: str, new: Sequence[tuple[Entry, int]], lines: int) -> int:
+        """Write the newest, and how many there were before them. Returns: how many lines. Raises: NotWritten."""
+        told = new if len(new) <= lines else new[1 - lines :]
+        rest = new[: len(new) - len(told)]
         about = {"cache": self._doors.record.name, "node": name}
-        for entry, times in new[:LINES_A_LOOK]:
-            told = {"reason": entry.reason, "user": entry.user, "command": entry.what, "from": entry.address}
-            audit(self._state, ACTION, {**about, **told, "times": times})
-        if rest := new[LINES_A_LOOK:]:
+        if rest:
             users = len({entry.user for entry, _ in rest})
             more = {"reason": "more of them", "users": users, "times": sum(times for _, times in rest)}
-            audit(self._state, ACTION, {**about, **more, "at_least": overflowed})
+            audit(self._state, ACTION, {**about, **more, "at_least": len(new) >= ALL})
+        for entry, times in told:
+            facts = {"reason": entry.reason, "user": entry.user, "command": entry.what, "from": entry.address}
+            audit(self._state, ACTION, {**about, **facts, "times": times})
+        return len(told) + bool(rest)
 
     def _keep(self) -> None:
         """Raises: NotWritten."""
