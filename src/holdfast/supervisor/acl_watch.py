@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from holdfast.errors import HoldfastError
-from holdfast.state import NotWritten, StateFolder, audit, write_private
+from holdfast.state import StateFolder, audit, write_private
 from holdfast.supervisor.acl_log import Entry, Known, entries_of, fresh
 from holdfast.supervisor.doors import Doors
 from holdfast.supervisor.events import Events
@@ -44,7 +44,7 @@ class AclWatch:
         self._lines = {name: (float(LINES_AT_ONCE), time.monotonic()) for name in self._names}
         """Lines that may be written of each server, and since when they are counted."""
         self._looking: asyncio.Task[None] | None = None
-        self._told_that_not_written = False
+        self._failing: set[str] = set()
 
     def begin(self) -> None:
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -61,11 +61,25 @@ class AclWatch:
 
     async def _look_on(self) -> None:
         while True:
-            await asyncio.gather(*(self._look(name) for name in self._names))
+            looks = await asyncio.gather(*(self._look(name) for name in self._names), return_exceptions=True)
+            for name, failed in zip(self._names, looks, strict=True):
+                self._tell(name, failed)
             await asyncio.sleep(LOOK_EVERY_S)
 
+    def _tell(self, name: str, failed: BaseException | None) -> None:
+        """An event when a server's refusals begin not to be written, whatever the cause; they are looked for again."""
+        if failed is None:
+            self._failing.discard(name)
+        elif name not in self._failing:
+            self._failing.add(name)
+            why = f"what {name} refuses is not in the audit log: {failed or type(failed).__name__}"
+            self._events.add("failed", self._doors.record.name, name, {"why": why})
+
     async def _look(self, name: str) -> None:
-        """One server; what is new is written before it counts as known, so that a full disk only puts it off."""
+        """One server; what is new is written before it counts as known, so that a full disk only puts it off.
+
+        Raises: NotWritten.
+        """
         known = self._known.get(name, Known())
         if (lines := self._allowed(name)) < FEWEST:
             return
@@ -79,16 +93,10 @@ class AclWatch:
             return  # it is down or does not answer: others see to that, and its log is asked for again
         if not new and known.run_id == run_id:
             return
-        try:
-            written = await asyncio.to_thread(self._write, name, new, lines)
-            self._lines[name] = (self._lines[name][0] - written, self._lines[name][1])
-            self._known[name] = now_known
-            await asyncio.to_thread(self._keep)
-            self._told_that_not_written = False
-        except NotWritten as failed:
-            if not self._told_that_not_written:
-                self._events.add("failed", self._doors.record.name, name, {"why": f"the audit log: {failed}"})
-            self._told_that_not_written = True
+        written = await asyncio.to_thread(self._write, name, new, lines)
+        self._lines[name] = (self._lines[name][0] - written, self._lines[name][1])
+        self._known[name] = now_known
+        await asyncio.to_thread(self._keep)
 
     async def _entries(self, name: str, count: int) -> tuple[str, tuple[Entry, ...]]:
         """Raises: HoldfastError."""
