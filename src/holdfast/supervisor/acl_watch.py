@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from holdfast.errors import HoldfastError
-from holdfast.state import StateFolder, audit, write_private
+from holdfast.state import NotWritten, StateFolder, audit, write_private
 from holdfast.supervisor.acl_log import Entry, Known, entries_of, fresh
 from holdfast.supervisor.doors import Doors
 from holdfast.supervisor.events import Events
@@ -61,9 +61,13 @@ class AclWatch:
 
     async def _look_on(self) -> None:
         while True:
+            before = dict(self._known)
             looks = await asyncio.gather(*(self._look(name) for name in self._names), return_exceptions=True)
             for name, failed in zip(self._names, looks, strict=True):
                 self._tell(name, failed)
+            if self._known != before:
+                with contextlib.suppress(NotWritten):  # then a next supervisor tells them once more
+                    await asyncio.to_thread(write_private, self._file, self._kept())
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _tell(self, name: str, failed: BaseException | None) -> None:
@@ -96,7 +100,6 @@ class AclWatch:
         written = await asyncio.to_thread(self._write, name, new, lines)
         self._lines[name] = (self._lines[name][0] - written, self._lines[name][1])
         self._known[name] = now_known
-        await asyncio.to_thread(self._keep)
 
     async def _entries(self, name: str, count: int) -> tuple[str, tuple[Entry, ...]]:
         """Raises: HoldfastError."""
@@ -129,7 +132,6 @@ class AclWatch:
             audit(self._state, ACTION, {**about, **facts, "times": times})
         return len(told) + bool(rest)
 
-    def _keep(self) -> None:
-        """Raises: NotWritten."""
-        kept = {name: each.to_json() for name, each in self._known.items() if name in self._names}
-        write_private(self._file, json.dumps(kept))
+    def _kept(self) -> str:
+        """What is known, as its file has it."""
+        return json.dumps({name: each.to_json() for name, each in self._known.items() if name in self._names})
