@@ -137,17 +137,17 @@ def _last(before: Mapping[str, Value], now: Mapping[str, Value]) -> dict[str, Va
 def _new_times(
     entry: Entry, older: Iterable[Entry], counts: Mapping[str, int], moments: Mapping[str, float]
 ) -> int:
+    """How many refusals of this entry the last look has not told."""
     if entry.is_numbered:
         return entry.count - counts.get(entry.number, 0)
     told_s = moments.get(entry.words)
     if told_s is None:
         return entry.count
+    told = counts[entry.words]
+    if entry.at_s < told_s - SAME_MOMENT_S:
+        return 0  # an older one with the same words
     if entry.at_s <= told_s + SAME_MOMENT_S:
-        return max(0, entry.count - counts[entry.words]) if _is(entry, told_s) else 0
+        return max(0, entry.count - told)
     stays = any(each.words == entry.words and each.at_s > told_s - SAME_MOMENT_S for each in older)
-    grown = not stays and entry.count > counts[entry.words]
-    return entry.count - counts[entry.words] if grown else entry.count
-
-
-def _is(entry: Entry, told_s: float) -> bool:
-    return abs(entry.at_s - told_s) <= SAME_MOMENT_S
+    grown = entry.count > told and not stays
+    return entry.count - told if grown else entry.count
