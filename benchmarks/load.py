@@ -139,8 +139,11 @@ def _fixed_text(fixed: dict[tuple[int, str], list[Figures]], paced: str | None) 
     if paced is None:
         told += f" {PACED_PEER} 9.0 and up is not here (Debian 14: valkey-tools), so nothing was compared."
     else:
+        version = subprocess.run(
+            [paced, "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
         told += (
-            f" {PACED_PEER} gives its connections leave to send by a timer of a millisecond and counts from when it sent: at "
+            f" {version.stdout.strip()} gives its connections leave to send by a timer of a millisecond and counts from when it sent: at "
             "30,000/s thirty commands leave together and wait for one another, where Holdfast's are spread evenly and count "
             "from when they were due. So the two measure the same only as far as arrivals and clocks agree: within 10 % is not "
             "reached on a loopback, where the whole latency is a wake-up or two of the measuring process."
