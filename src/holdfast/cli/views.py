@@ -212,6 +212,12 @@ def event_line(event: dict[str, Any]) -> str:
                 line += f", writes taken {event['accepting_ms']} ms"
             gap = event.get("offset_gap_bytes_at_most")
             line += f", at most {gap} bytes behind" if gap is not None else ""
+            if event.get("way", "asked") != "asked":
+                line += f" ({event['way']})"
+        case "lost":
+            line += f": {event['words']}" if event.get("words") else ""
+            if event.get("comes_back_with"):
+                line += f"; it comes back with {event['comes_back_with']}."
         case "switched home" | "switched over":
             line += f" in place of {event['from']}, {event['took_ms']} ms"
         case "engine":

@@ -24,9 +24,9 @@ RDB_CHECKSUM_BYTES = 8
 class DataFiles:
     """A node's data as it lies on disk."""
 
-    holds_keys: bool
+    holds_keys: bool = False
     """Whether a start would load any key."""
-    appended: bool
+    appended: bool = False
     """Whether it loads the append-only file, which is never older than a second or two."""
     saved_offset: int = -1
     """Replication offset at which its snapshot was taken; -1 where the snapshot does not say."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.engine.connection import EngineNode, NodeGone, Reply
@@ -124,9 +124,3 @@ class Doors:
         node = self._open.pop(name, None)
         if node is not None:
             await node.close()
-
-
-def ids_by_name(voices: Sequence[Voice], record: CacheRecord, known: Mapping[str, str]) -> dict[str, str]:
-    """Member -> node id: what the voices say of themselves, and what was known before of the silent ones."""
-    return {**{name: known[name] for name in known if name in {m.name for m in record.members}},
-            **{voice.name: voice.node_id for voice in voices if voice.node_id}}  # fmt: skip

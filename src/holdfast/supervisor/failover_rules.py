@@ -10,7 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from holdfast.topology import cluster_view
+from holdfast.engine.datafiles import DataFiles
 from holdfast.topology.cluster_view import Peer
+
+VOTER_RESTS, ASKER_RESTS = 2, 4
+"""Node timeouts that a voter waits before it votes again about one primary, and a replica before it asks again."""
+ASKS_AGAIN_AFTER_S = 4.05
+"""A replica never asks again before 4 s are over, however short its node timeout."""
+LEAST_REST_S = 0.5
+"""Voters rest at least so long: their node timeout is never made so short that a busy node looks dead."""
+MARGIN = 1.1
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,36 @@ def candidates(dead_id: str, voices: Iterable[Voice]) -> list[Voice]:
 def is_armed(candidate_id: str, dead_id: str, voices: Iterable[Voice]) -> bool:
     """Whether the candidate can be elected in place of the dead one, by what the survivors know of both."""
     return cluster_view.is_armed(candidate_id, dead_id, ((voice.node_id, voice.peers) for voice in voices))
+
+
+def voters(dead_id: str, voices: Iterable[Voice]) -> list[str]:
+    """Names of the primaries that can vote about the dead one: they own slots, and hold it for an owner of others."""
+    return [
+        voice.name
+        for voice in voices
+        if voice.is_primary
+        and voice.peers.get(voice.node_id, _NOBODY).owns_slots
+        and voice.peers.get(dead_id, _NOBODY).owns_slots
+    ]
+
+
+def shortened_timeout_ms(
+    node_timeout_ms: int, since_vote_s: float | None, since_asked_s: float | None
+) -> int | None:
+    """The node timeout with which voters vote again, and the replica asks again; None where their own will do.
+
+    Args: `since_vote_s`, how long ago they voted about the same primary, `since_asked_s`, how long ago the same
+    replica asked without success; None where it is not known or never was.
+    As long as it can be: in a shorter one more nodes look dead.
+    Source: clusterSendFailoverAuthIfNeeded and clusterHandleSlaveFailover in src/cluster.c, Redis 7.0; measured on
+    Redis 7.0 and Valkey 8.0.
+    """
+    bounds_s = [
+        since_s / timeouts
+        for since_s, timeouts in ((since_vote_s, VOTER_RESTS), (since_asked_s, ASKER_RESTS))
+        if since_s is not None and since_s * 1000 <= timeouts * node_timeout_ms * MARGIN
+    ]
+    return max(1, int(min(bounds_s) * 1000 / MARGIN)) if bounds_s else None
 
 
 def has_majority(dead_ids: Iterable[str], voices: Sequence[Voice]) -> bool:
@@ -96,3 +135,17 @@ def _fullest(zones: Iterable[str]) -> int:
 def would_come_back_empty(data_files: bool, others_hold_data: bool) -> bool:
     """Whether a restart of a dead primary in its old role would replace data by nothing."""
     return not data_files and others_hold_data
+
+
+def keeps_all(files: DataFiles) -> bool:
+    """Whether a node would load all that it acknowledged: what was appended before it answered is the kernel's by then,
+    and a process that is killed takes nothing of it along.
+    """
+    return files.appended and files.holds_keys
+
+
+def kept_words(files: DataFiles) -> str:
+    """What a node that nobody replaces comes back with, for people."""
+    if not files.holds_keys:
+        return "nothing, for no key is on its disk"
+    return f"its {'append-only file' if files.appended else 'snapshot'}, last written at {files.written_at}"

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.config import CLUSTER_STATE_NAME
-from holdfast.engine.datafiles import look_at_files
+from holdfast.engine.datafiles import DataFiles, look_at_files
 from holdfast.state import write_private
 from holdfast.supervisor.node import SOCKET, ManagedNode
 from holdfast.supervisor.pulse import Pulse
@@ -56,9 +56,9 @@ class GuardedNode:
         lines = (line.split(" ") for line in text.splitlines())
         return next((words[0] for words in lines if len(words) > 2 and "myself" in words[2].split(",")), "")
 
-    def has_data_files(self) -> bool:
-        """Whether it would load any key: an append-only file of an empty data set is not an empty file."""
-        return look_at_files(self._node.folder, self._node.order.config).holds_keys
+    def files(self) -> DataFiles:
+        """Its data set as it lies on disk."""
+        return look_at_files(self._node.folder, self._node.order.config)
 
 
 def following(config: str, address: str, port: int) -> str:

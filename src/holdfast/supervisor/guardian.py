@@ -13,15 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from holdfast.engine.datafiles import DataFiles
 from holdfast.errors import HoldfastError
+from holdfast.spec.topology import Mode
 from holdfast.supervisor import failover_rules as rules
-from holdfast.supervisor.doors import Doors, ids_by_name
+from holdfast.supervisor.doors import Doors
+from holdfast.supervisor.election import await_known
 from holdfast.supervisor.events import Events
 from holdfast.supervisor.homing import Homing
+from holdfast.supervisor.memory import Memory
+from holdfast.supervisor.patience import Patience
 from holdfast.supervisor.pulse import Pulse, is_halted
 from holdfast.supervisor.quorum import Deciding, Quorum
 from holdfast.supervisor.silence import BEAT_S, Silence
-from holdfast.supervisor.takeover import Taken, Takeover, await_known, take_over
+from holdfast.supervisor.succession import Taken, Takeover
+from holdfast.supervisor.takeover import take_over
 from holdfast.topology.hosts import WatchOrder
 from holdfast.topology.record import Kind
 from holdfast.topology.seen import ProcessState
@@ -48,8 +54,8 @@ class LocalNode(Protocol):
     def cluster_id(self) -> str:
         """Its id in its cluster as its own files have it; empty where they have none."""
 
-    def has_data_files(self) -> bool:
-        """Whether there is a data set on its disk that it would load."""
+    def files(self) -> DataFiles:
+        """Its data set as it lies on disk."""
 
     @property
     def pid(self) -> int: ...
@@ -79,24 +85,23 @@ class Guardian:
         self._doors = doors
         self._events = events
         self._nodes = {name: _Watched(node, node.pulse()) for name, node in nodes.items()}
-        self._ids: dict[str, str] = {}
-        self._offsets: dict[str, int] = {}
-        self._followers: dict[str, tuple[str, ...]] = {}
+        self._memory = Memory(doors.record)
+        self._patience = Patience(doors, order.node_timeout_ms)
         self._handling: set[asyncio.Task[None]] = set()
         self._always: list[asyncio.Task[None]] = []
         self.quorum: Quorum | None = None
         """With the cache's other machines, where there are enough of them."""
         self._left_alone = ("", "")
-        self._leader = ("", 0.0)
-        """Outside a cluster: the primary last heard, and when."""
         self._homing = Homing(order, doors, events)
 
     async def begin(self) -> None:
         """Learn who is who, then start watching: a node that dies before it was ever seen could not be replaced."""
         for name, watched in self._nodes.items():  # of one that died before this supervisor came
             if known := watched.node.cluster_id():
-                self._ids[name] = known
+                self._memory.ids[name] = known
         await self._sample()
+        if self.order.mode == Mode.CLUSTER:
+            await self._patience.heal()
         if self.quorum is not None:
             await self.quorum.begin()
         self._always = [asyncio.create_task(self._beat()), asyncio.create_task(self._keep_sampling())]
@@ -153,24 +158,11 @@ class Guardian:
             await asyncio.sleep(SAMPLE_EVERY_S)
             if not self._handling:
                 await self._sample()
+                await self._patience.give_back()
 
     async def _sample(self) -> None:
         """Remember ids and offsets: a dead node cannot be asked for them."""
-        voices = await self._doors.voices()
-        self._ids = ids_by_name(voices, self._doors.record, self._ids)
-        self._offsets |= {voice.name: voice.offset for voice in voices}
-        for voice in voices:
-            if voice.is_primary and not voice.node_id:
-                self._leader = (voice.name, time.monotonic())
-        for member in self._doors.record.servers:
-            address = f"{member.address} {member.port}"
-            own = (
-                rules.candidates(self._ids.get(member.name, ""), voices)
-                if member.bus_port
-                else rules.best_replica(address, voices)
-            )
-            if own:
-                self._followers[member.name] = tuple(voice.name for voice in own)
+        self._memory.learn(await self._doors.voices(), time.monotonic())
 
     # What is done when a node ends
 
@@ -206,19 +198,14 @@ class Guardian:
         heir: Taken | None = None
         member_is_clustered = bool(self._doors.record.member(name).bus_port)
         while True:
-            takeover = Takeover(
-                order=self.order,
-                doors=self._doors,
-                dead=name,
-                dead_id=self._ids.get(name, ""),
-                last_offset=self._offsets.get(name),
-                ended_s=at_s,
-            )
+            takeover = self._takeover(name, at_s)
             if heir is None:
                 taken = await take_over(takeover)
             else:  # somebody was elected: what is lacking is only that all know it
                 taken = heir
                 await await_known(takeover, taken)
+            if member_is_clustered and taken.asked:
+                self._memory.voted_s[name] = time.monotonic()
             if taken.heir and member_is_clustered:
                 heir = taken
             refusal = self._why_not_start(name, taken)
@@ -235,6 +222,21 @@ class Guardian:
             if self._nodes[name].node.state in {ProcessState.RUNNING, ProcessState.STOPPED}:
                 return None
 
+    def _takeover(self, name: str, ended_s: float) -> Takeover:
+        here = self._nodes.get(name)
+        return Takeover(
+            order=self.order,
+            doors=self._doors,
+            dead=name,
+            dead_id=self._memory.ids.get(name, ""),
+            last_offset=self._memory.offsets.get(name),
+            ended_s=ended_s,
+            patience=self._patience,
+            voted_s=self._memory.voted_s.get(name),
+            files=here.node.files if here else DataFiles,
+            was_primary=self._memory.was_primary(name),
+        )
+
     def _why_not_start(self, name: str, taken: Taken) -> str:
         """Why a node that ended must stay down for now; empty when it may be started again."""
         clustered = bool(self._doors.record.member(name).bus_port)
@@ -249,12 +251,12 @@ class Guardian:
         others = tuple(each.name for each in self._doors.record.servers if each.name != name)
         silent = [
             follower
-            for follower in self._followers.get(name, others)
+            for follower in self._memory.followers.get(name, others)
             if follower not in taken.heard
             and (follower not in self._nodes or self._nodes[follower].node.state is ProcessState.RUNNING)
         ]
         may_hold = [*taken.holders, *silent]
-        if rules.would_come_back_empty(self._nodes[name].node.has_data_files(), bool(may_hold)):
+        if rules.would_come_back_empty(self._nodes[name].node.files().holds_keys, bool(may_hold)):
             return f"it would come back empty, and {', '.join(may_hold)} may hold data"
         return ""
 
@@ -262,9 +264,12 @@ class Guardian:
         if not taken.was_primary:
             self._events.add("ended", self.order.cache, name, {"why": why, "was": "replica"})
             return
-        self._events.add(
-            "failover" if taken.heir else "lost", self.order.cache, name, {"why": why} | taken.facts()
-        )
+        facts = {"why": why} | taken.facts()
+        if taken.heir:
+            self._events.add("failover", self.order.cache, name, facts)
+        else:
+            facts["comes_back_with"] = rules.kept_words(self._nodes[name].node.files())
+            self._events.add("lost", self.order.cache, name, facts)
 
     async def _restart(self, name: str) -> None:
         """Start it again, slower each time it ends soon after."""
@@ -304,7 +309,7 @@ class Guardian:
             )
 
     def _primary_last_heard(self) -> tuple[str, str, float]:
-        name, heard_s = self._leader
+        name, heard_s = self._memory.leader
         return name, self._doors.record.member(name).host if name else "", heard_s
 
     async def _end_own_primaries(self) -> None:
@@ -326,9 +331,8 @@ class Guardian:
 
     async def _replace_remote(self, name: str, why: str) -> bool:
         """Have the primary of another machine replaced; its own supervisor has ended it, or the machine is dead."""
-        takeover = Takeover(self.order, self._doors, name, "", self._offsets.get(name), time.monotonic())
-        taken = await take_over(takeover)
+        taken = await take_over(self._takeover(name, time.monotonic()))
         if taken.heir:
-            self._leader = (taken.heir, time.monotonic())
+            self._memory.leader = (taken.heir, time.monotonic())
             self._record(name, why, taken)
         return bool(taken.heir)

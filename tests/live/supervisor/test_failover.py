@@ -182,3 +182,25 @@ def test_without_persistence_a_lone_primary_comes_back_empty_and_the_event_says_
     (lost,) = events(bench, "lost")
     assert lost["node"] == name
     assert way.node(name).get("a") is None
+
+
+@pytest.mark.long
+def test_what_a_node_lost_of_a_file_that_ends_in_a_write_is_told_by_who_starts_it(bench: Bench) -> None:
+    way = up(bench, "valkey-9.1", "standalone", replicas=0, persistence=KEPT)
+    (name,) = way.members
+    with way.node(name) as node:
+        for number in range(20):
+            node.set(f"cart:{number}", "x" * 50)
+    os.kill(int((bench.state / "supervisor" / "lock").read_text()), signal.SIGKILL)
+    os.kill(bench.pids()[name], signal.SIGKILL)
+    until(lambda: not bench.pids(), bound_s=10)
+    file = next((bench.state / "nodes" / "shop" / name / "appendonlydir").glob("*.incr.aof"))
+    content = file.read_bytes()
+    file.write_bytes(content[:-7])
+    bench.run("supervisor", "upgrade", check=True)
+    await_health(bench, 30)
+    (event,) = [each for each in events(bench, "restarted") if each.get("left_out")]
+    whole = content[: content.rindex(b"*3\r\n")]
+    assert f"what stood after byte {len(whole)} is lost" in event["why"]
+    with way.node(name) as node:
+        assert node.dbsize() == 19

@@ -1,0 +1,197 @@
+"""One election in a cluster: ask the best replica, judge it by its role, and wait until every survivor knows of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+
+from holdfast.errors import HoldfastError
+from holdfast.supervisor import failover_rules as rules
+from holdfast.supervisor.failover_rules import Voice
+from holdfast.supervisor.succession import (
+    Taken,
+    Takeover,
+    Way,
+    accepting_ms,
+    becomes_primary,
+    gap_bytes,
+    since_ms,
+)
+
+ELECTION_BOUND_S = 1.5
+"""An election that is won at all is won in a few ms (Valkey) or about 55 ms (Redis, whose cluster timer is 100 ms)."""
+ARMING_BOUND_S = 2.0
+KNOWN_BOUND_S = 30.0
+BUMP_AFTER_S = 1.0
+
+
+async def in_cluster(takeover: Takeover) -> Taken:
+    """See who must succeed the dead node, if anybody, and have it elected. Raises nothing for what does not work out."""
+    doors, dead_id = takeover.doors, takeover.dead_id
+    voices = await doors.voices(without=takeover.dead)
+    taken = Taken(
+        was_primary=rules.was_primary(dead_id, voices) if voices else takeover.was_primary,
+        heard=frozenset(each.name for each in voices),
+    )
+    if not taken.was_primary or not voices:
+        taken.words = "nobody else answers" if taken.was_primary else ""
+        return taken
+    taken.voters = frozenset(rules.voters(dead_id, voices))
+    wanting = rules.candidates(dead_id, voices)
+    taken.holders = tuple(voice.name for voice in wanting if voice.keys)
+    if not wanting:
+        taken.words = "it has no replica that answers"
+        return taken
+    if not rules.has_majority([dead_id], voices):
+        taken.words = "fewer than half of the primaries are left: no vote can be won"
+        return taken
+    await _stand(takeover, taken, wanting)
+    if taken.heir:
+        return taken
+    voices = await doors.voices(without=takeover.dead)
+    taken.heard = frozenset(each.name for each in voices)
+    wanting = rules.candidates(dead_id, voices)
+    if not wanting or not rules.has_majority([dead_id], voices):
+        return taken  # more has died meanwhile: there is nobody to wait for
+    if taken.asked:
+        await _stand_again(takeover, taken, wanting)
+    if not taken.heir and rules.keeps_all(takeover.files()):
+        taken.words += "; it is started again from its append-only file, which holds what it acknowledged"
+    elif not taken.heir:
+        await _settled_by_engine(takeover, taken)
+    return taken
+
+
+async def _stand(takeover: Takeover, taken: Taken, wanting: Sequence[Voice]) -> None:
+    """Ask one replica after the other, each only when the one before did not win."""
+    for candidate in wanting:
+        if not await _armed(takeover, candidate):
+            taken.words = f"not every primary knows {candidate.name} as a replica yet; the engine's own election decides"
+            continue
+        since_s = None if takeover.voted_s is None else time.monotonic() - takeover.voted_s
+        if since_s is not None and since_s < rules.LEAST_REST_S:
+            await asyncio.sleep(rules.LEAST_REST_S - since_s)
+            since_s = rules.LEAST_REST_S
+        short_ms = rules.shortened_timeout_ms(takeover.order.node_timeout_ms, since_s, None)
+        if await _asked(takeover, taken, candidate, short_ms):
+            return
+
+
+async def _stand_again(takeover: Takeover, taken: Taken, wanting: Sequence[Voice]) -> None:
+    """Ask the best once more, at the first moment at which it may ask and they may vote; the engine may be quicker."""
+    asked_s = takeover.ended_s + (taken.last_asked_ms or 0.0) / 1000
+    while (now_s := time.monotonic()) < asked_s + rules.ASKS_AGAIN_AFTER_S:
+        if heir := await _heir_there_is(takeover, taken):
+            await _elected(takeover, taken, heir, Way.ENGINE)
+            return
+        await asyncio.sleep(min(0.1, max(0.001, asked_s + rules.ASKS_AGAIN_AFTER_S - now_s)))
+    since_s = time.monotonic() - asked_s
+    short_ms = rules.shortened_timeout_ms(takeover.order.node_timeout_ms, since_s, since_s)
+    await _asked(takeover, taken, wanting[0], short_ms)
+
+
+async def _asked(takeover: Takeover, taken: Taken, candidate: Voice, short_ms: int | None) -> bool:
+    """Ask a replica to stand for election. Args: `short_ms`, the node timeout that it and the voters have meanwhile,
+    None for their own. Returns: whether it won.
+    """
+    if short_ms is None:
+        won = await _forced(takeover, taken, candidate)
+    else:
+        async with takeover.patience.shortened({candidate.name, *taken.voters}, short_ms):
+            won = await _forced(takeover, taken, candidate)
+    if won:
+        await _elected(takeover, taken, candidate, Way.ASKED if short_ms is None else Way.HURRIED)
+    else:
+        taken.words = f"{candidate.name} was asked and did not win in {ELECTION_BOUND_S:g} s"
+    return won
+
+
+async def _forced(takeover: Takeover, taken: Taken, candidate: Voice) -> bool:
+    taken.asked = (*taken.asked, candidate.name)
+    taken.last_asked_ms = since_ms(takeover)
+    if taken.asked_ms is None:
+        taken.asked_ms = taken.last_asked_ms
+    with contextlib.suppress(HoldfastError):
+        await takeover.doors.ask(candidate.name, "CLUSTER", "FAILOVER", "FORCE")
+    if not await becomes_primary(takeover, candidate.name, ELECTION_BOUND_S):
+        return False
+    taken.elected_ms = since_ms(takeover)
+    return True
+
+
+async def _elected(takeover: Takeover, taken: Taken, heir: Voice, way: Way) -> None:
+    """Write down who was elected, and wait until it takes writes and all know."""
+    taken.heir, taken.way, taken.words = heir.name, way, ""
+    if taken.elected_ms is None:
+        taken.elected_ms = since_ms(takeover)
+    taken.offset_gap_bytes = gap_bytes(takeover, heir)
+    taken.accepting_ms = await accepting_ms(takeover, heir.name)
+    await await_known(takeover, taken)
+
+
+async def await_known(takeover: Takeover, taken: Taken) -> None:
+    """Wait until every survivor has the dead one's slots down as somebody else's.
+
+    Started again before that, an old primary can get its slots back, and the heir be left with none. Where a
+    survivor does not learn it by itself, the heir takes a newer epoch, which every node has to accept.
+    """
+    began_s = time.monotonic()
+    bumped_s = began_s
+    ignorant: list[str] = []
+    while time.monotonic() - began_s < KNOWN_BOUND_S:
+        voices = await takeover.doors.voices(without=takeover.dead)
+        ignorant = [
+            voice.name
+            for voice in voices
+            if (gone := voice.peers.get(takeover.dead_id)) is not None and gone.owns_slots
+        ]
+        if voices and not ignorant:
+            taken.known_ms = since_ms(takeover)
+            taken.words = ""
+            return
+        if taken.heir in ignorant:
+            taken.words = f"{taken.heir} does not hold itself for the owner of the slots"
+        if time.monotonic() - bumped_s > BUMP_AFTER_S and taken.heir and taken.heir not in ignorant:
+            bumped_s = time.monotonic()
+            taken.bumped += 1
+            with contextlib.suppress(HoldfastError):
+                await takeover.doors.ask(taken.heir, "CLUSTER", "BUMPEPOCH")
+        await asyncio.sleep(0.01)
+    taken.words = (
+        f"{', '.join(ignorant) or 'nobody'} does not know of {taken.heir} as the new primary after {KNOWN_BOUND_S:g} s: the "
+        "old one stays down"
+    )
+
+
+async def _armed(takeover: Takeover, candidate: Voice) -> bool:
+    end_s = time.monotonic() + ARMING_BOUND_S
+    while True:
+        voices = await takeover.doors.voices(without=takeover.dead)
+        if rules.is_armed(candidate.node_id, takeover.dead_id, voices):
+            return True
+        if time.monotonic() > end_s:
+            return False
+        await asyncio.sleep(0.02)
+
+
+async def _settled_by_engine(takeover: Takeover, taken: Taken) -> None:
+    """Wait for the engine's own election, as long as it may take: twice the node timeout and some seconds."""
+    end_s = time.monotonic() + 2 * takeover.order.node_timeout_ms / 1000 + 5
+    while time.monotonic() < end_s:
+        if heir := await _heir_there_is(takeover, taken):
+            await _elected(takeover, taken, heir, Way.ENGINE)
+            return
+        await asyncio.sleep(0.1)
+
+
+async def _heir_there_is(takeover: Takeover, taken: Taken) -> Voice | None:
+    """A primary that was none before, and in whose eyes the dead one has no slots any more."""
+    for voice in await takeover.doors.voices(without=takeover.dead):
+        gone = voice.peers.get(takeover.dead_id)
+        own = voice.peers.get(voice.node_id)
+        new = voice.is_primary and voice.name not in taken.voters
+        if new and own and own.owns_slots and gone and not gone.owns_slots:
+            return voice
+    return None

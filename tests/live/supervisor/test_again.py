@@ -1,0 +1,146 @@
+"""A primary that fails again soon after an election: voters that have just voted about it are asked again in time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import pytest
+from tests.live.conftest import Bench, until
+from tests.live.supervisor.guarded import HANG_S, KEPT, await_health, events, shards_of, up
+from tests.live.supervisor.ledger import Way, Writers
+
+NODE_TIMEOUT_MS = 15_000
+"""As `up` asks for it; voters rest for twice as long."""
+AGAIN_S = 12.0
+"""Of an ask that was refused: it is made again after 4 s."""
+ENGINES = [
+    pytest.param("valkey-9.1", marks=pytest.mark.long),
+    pytest.param("valkey-8.0", marks=pytest.mark.long),
+    pytest.param("redis-7.0", marks=pytest.mark.long),
+    pytest.param("redis-8.0", marks=pytest.mark.long),
+]
+
+
+def timeouts_ms(way: Way) -> set[int]:
+    """The node timeouts that the nodes have now."""
+    found = set()
+    for name in way.members:
+        with way.node(name) as node:
+            found.add(int(node.config_get("cluster-node-timeout")["cluster-node-timeout"]))
+    return found
+
+
+def kill_the_primary(bench: Bench, way: Way, mine: list[str], bound_s: float) -> str:
+    """Kill it once its replica is in sync, and wait until the other has its place. Returns: the one killed."""
+    (old,) = until(lambda: [name for name in mine if way.roles()[name] == "master"], bound_s=HANG_S)
+    with way.node(old) as node:
+        until(lambda: node.info("replication").get("slave0", {}).get("state") == "online", bound_s=30)
+    os.kill(bench.pids()[old], signal.SIGKILL)
+    until(lambda: any(way.roles()[name] == "master" for name in mine if name != old), bound_s=bound_s)
+    return old
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_primary_that_fails_again_and_again_is_replaced_each_time(bench: Bench, engine: str) -> None:
+    way = up(bench, engine, "cluster")
+    shard = shards_of(bench)[0]
+    mine = [shard["primary"], *shard["replicas"]]
+    began_s = time.monotonic()
+    with Writers(way, mine, shard["slots"], wait=1) as writers:
+        time.sleep(0.5)
+        killed = [kill_the_primary(bench, way, mine, HANG_S) for _ in range(4)]
+        took_s = time.monotonic() - began_s
+        time.sleep(1.0)
+    assert killed == [mine[0], mine[1]] * 2
+    assert took_s < 2 * NODE_TIMEOUT_MS / 1000 + HANG_S  # else they might have voted anyway
+    assert writers.lost() == 0
+    assert writers.longest_gap_s < HANG_S
+    ways = [event["way"] for event in events(bench, "failover")]
+    assert ways[:2] == ["asked", "asked"]
+    assert all(each.startswith("asked") for each in ways)
+    await_health(bench, 30)
+    assert timeouts_ms(way) == {NODE_TIMEOUT_MS}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_primary_that_went_home_and_fails_again_is_replaced_again(bench: Bench, engine: str) -> None:
+    """Here the replica that is asked has asked before, and was not started anew since."""
+    way = up(bench, engine, "cluster")
+    shard = shards_of(bench)[0]
+    first, second = shard["primary"], shard["replicas"][0]
+    with Writers(way, [first, second], shard["slots"], wait=1) as writers:
+        time.sleep(0.5)
+        kill_the_primary(bench, way, [first, second], HANG_S)
+        with way.node(first) as node:
+            until(lambda: _follows_in_sync(way, first), bound_s=30)
+            node.execute_command("CLUSTER FAILOVER")  # type: ignore[no-untyped-call]
+        until(lambda: way.roles()[first] == "master", bound_s=HANG_S)
+        time.sleep(1.5)  # the supervisor has seen it
+        kill_the_primary(bench, way, [first, second], AGAIN_S)
+        time.sleep(1.0)
+    assert writers.lost() == 0
+    assert writers.longest_gap_s < AGAIN_S
+    await_health(bench, 30)
+    assert timeouts_ms(way) == {NODE_TIMEOUT_MS}
+
+
+def _follows_in_sync(way: Way, name: str) -> bool:
+    if way.roles()[name] != "slave":
+        return False
+    with way.node(name) as node:
+        return bool(node.info("replication").get("master_link_status") == "up")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["redis-7.0", "valkey-8.0"])
+def test_a_supervisor_that_knows_of_no_vote_asks_again_once_it_was_refused(bench: Bench, engine: str) -> None:
+    way = up(bench, engine, "cluster")
+    shard = shards_of(bench)[0]
+    mine = [shard["primary"], *shard["replicas"]]
+    with Writers(way, mine, shard["slots"], wait=1) as writers:
+        time.sleep(0.5)
+        for _ in range(2):
+            kill_the_primary(bench, way, mine, HANG_S)
+        until(lambda: _follows_in_sync(way, mine[1]), bound_s=30)
+        with way.node(mine[1]) as node:  # as if the supervisor had been killed in the middle of an election
+            node.config_set("cluster-node-timeout", 700)
+        bench.run("supervisor", "upgrade", check=True)
+        until(lambda: timeouts_ms(way) == {NODE_TIMEOUT_MS}, bound_s=10)
+        kill_the_primary(bench, way, mine, AGAIN_S)
+        time.sleep(1.0)
+    assert writers.lost() == 0
+    last = events(bench, "failover")[-1]
+    assert last["way"] == "asked, the voters' rest cut short"
+    assert last["asked"] == [mine[1], mine[1]]
+    await_health(bench, 30)
+    assert timeouts_ms(way) == {NODE_TIMEOUT_MS}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["valkey-9.1", "redis-7.0"])
+def test_a_primary_whose_replica_cannot_win_comes_back_with_its_own_data(bench: Bench, engine: str) -> None:
+    way = up(bench, engine, "cluster", persistence=KEPT)
+    shard = shards_of(bench)[0]
+    (replica,) = shard["replicas"]
+    supervisor = json.loads((bench.state / "nodes" / "shop" / "watch.json").read_text())["user"]
+    with way.node(replica) as node:
+        node.execute_command("ACL", "SETUSER", supervisor, "-cluster|failover")  # type: ignore[no-untyped-call]
+    with Writers(way, [shard["primary"], replica], shard["slots"], wait=1) as writers:
+        time.sleep(1.0)
+        os.kill(bench.pids()[shard["primary"]], signal.SIGKILL)
+        killed_s = time.monotonic()
+        until(lambda: way.roles()[shard["primary"]] == "master", bound_s=AGAIN_S)
+        until(
+            lambda: all(each.at_s and each.at_s[-1] > killed_s for each in writers.accounts.values()),
+            bound_s=10,
+        )
+    assert writers.lost() == 0
+    assert events(bench, "failover") == [], bench.run("events", "shop").out
+    (event,) = events(bench, "lost")
+    assert event["asked"] == [replica, replica]
+    assert event["comes_back_with"].startswith("its append-only file")
+    assert "append-only file" in event["words"]
+    await_health(bench, 30)
