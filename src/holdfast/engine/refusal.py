@@ -64,6 +64,8 @@ class Refusal:
 
     def __str__(self) -> str:
         said = f" It said: {self.engine_words!r}." if self.engine_words else " It said nothing."
+        if self.cause is Cause.KILLED and not self.engine_words:  # it had no time to
+            said = ""
         return f"{self.sentence}.{said} {self.hint}"
 
 
@@ -148,7 +150,7 @@ def why(log_text: str, exit_code: int | None) -> Refusal:
     """
     words = last_words(log_text)
     if exit_code == -SIGKILL:  # it had no time to say why: what stands in its log is about something else
-        return _ended_by(SIGKILL, words)
+        return _ended_by(SIGKILL, "")
     for rule in _RULES:
         if found := rule.words.search(log_text):
             groups = (_without_secrets(group) for group in found.groups() if group)

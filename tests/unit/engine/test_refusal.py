@@ -70,7 +70,14 @@ def test_a_silent_end_is_told_from_how_it_came(exit_code: int | None, cause: Cau
     found = why("", exit_code)
     assert found.cause is cause
     assert told in found.sentence
-    assert "It said nothing." in str(found)
+    assert ("It said nothing." in str(found)) is (cause is not Cause.KILLED)
+
+
+def test_a_killed_server_is_not_quoted_for_what_it_said_long_before() -> None:
+    found = why(START + f"{HEAD}Missing implement of connection type tls\n", -9)
+    assert str(found).startswith(
+        "it was killed (SIGKILL), by somebody or by the system when memory ran out. Look at"
+    )
 
 
 def test_what_every_start_says_is_left_out() -> None:
