@@ -27,7 +27,7 @@ from benchmarks import (
     reshard,
     status,
 )
-from benchmarks.results import Section, with_section
+from benchmarks.results import Section, with_section, with_tables
 from benchmarks.workshop import ROOT, TEST_STATE, engines_at_hand, fetch_engines
 from holdfast.engine.build import EngineBuild
 
@@ -50,6 +50,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     compare.NAME: compare.run,
 }
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+PAGES = (ROOT / "docs" / "failover.md",)
+"""They show tables of the results."""
 QUICK_RESULTS = ROOT / "build" / "bench" / "RESULTS.quick.md"
 NEEDED = frozenset((*bring_up.ENGINES, *reshard.ENGINES, *failover.ENGINES))
 
@@ -110,6 +112,8 @@ def _measured(
     results.parent.mkdir(parents=True, exist_ok=True)
     before = results.read_text() if results.exists() else ""
     results.write_text(with_section(before, section))
+    for page in PAGES if results == RESULTS else ():
+        page.write_text(with_tables(page.read_text(), section))
     print(section.text, flush=True)
     return True
 

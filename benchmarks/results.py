@@ -81,3 +81,26 @@ def with_section(text: str, section: Section) -> str:
     if opened and closed:
         return before + block + after
     return f"{(text or OPENING).rstrip()}\n\n{block}\n"
+
+
+def tables(text: str) -> str:
+    """The tables alone of a section, without the words around them."""
+    blocks = [block for block in text.split("\n\n") if block.lstrip().startswith("|")]
+    return "\n\n".join(block.strip() for block in blocks)
+
+
+def section_of(text: str, name: str) -> str:
+    """What stands between a section's marks; empty where there is none."""
+    _, opened, rest = text.partition(f"<!-- {name}: begin -->")
+    inside, closed, _ = rest.partition(f"<!-- {name}: end -->")
+    return inside.strip() if opened and closed else ""
+
+
+def with_tables(text: str, section: Section) -> str:
+    """A page that shows the section's tables between its marks, with these in their place; as it is where it has none."""
+    begin, end = f"<!-- {section.name}: begin -->", f"<!-- {section.name}: end -->"
+    before, opened, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not opened or not closed:
+        return text
+    return f"{before}{begin}\n{tables(section.text)}\n{end}{after}"
