@@ -70,13 +70,23 @@ async def _stand(takeover: Takeover, taken: Taken, wanting: Sequence[Voice]) -> 
         if not await _armed(takeover, candidate):
             taken.words = f"not every primary knows {candidate.name} as a replica yet; the engine's own election decides"
             continue
-        since_s = None if takeover.voted_s is None else time.monotonic() - takeover.voted_s
-        if since_s is not None and since_s < rules.LEAST_REST_S:
-            await asyncio.sleep(rules.LEAST_REST_S - since_s)
-            since_s = rules.LEAST_REST_S
-        short_ms = rules.shortened_timeout_ms(takeover.order.node_timeout_ms, since_s, None)
+        short_ms = await _shortened_ms(takeover, taken)
         if await _asked(takeover, taken, candidate, short_ms):
             return
+
+
+async def _shortened_ms(takeover: Takeover, taken: Taken) -> int | None:
+    """The node timeout that voters need who have voted about the dead one lately; None where their own will do."""
+    if takeover.voted_s is None:
+        return None
+    timeout_ms = takeover.order.node_timeout_ms
+    since_s = time.monotonic() - takeover.voted_s
+    if rules.shortened_timeout_ms(timeout_ms, since_s, None) is None:
+        return None
+    if not await takeover.patience.tried(taken.voters):
+        return None
+    await asyncio.sleep(max(0.0, rules.LEAST_REST_S - since_s))
+    return rules.shortened_timeout_ms(timeout_ms, time.monotonic() - takeover.voted_s, None)
 
 
 async def _stand_again(takeover: Takeover, taken: Taken, wanting: Sequence[Voice]) -> None:

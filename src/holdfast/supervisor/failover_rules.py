@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from holdfast.topology import cluster_view
 from holdfast.engine.datafiles import DataFiles
+from holdfast.engine.dialects import EngineVersion
 from holdfast.topology.cluster_view import Peer
 
 VOTER_RESTS, ASKER_RESTS = 2, 4
@@ -69,6 +70,11 @@ def voters(dead_id: str, voices: Iterable[Voice]) -> list[str]:
         and voice.peers.get(voice.node_id, _NOBODY).owns_slots
         and voice.peers.get(dead_id, _NOBODY).owns_slots
     ]
+
+
+def rests(engine: EngineVersion) -> bool:
+    """Whether a voter of that engine waits before it votes about one primary again. Valkey gave that up in 8.1."""
+    return engine.name != "valkey" or engine.version < (8, 1, 0)
 
 
 def shortened_timeout_ms(

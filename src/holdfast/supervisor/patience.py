@@ -12,8 +12,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 
+from holdfast.engine.build import parse_version
+from holdfast.engine.dialects import EngineVersion
 from holdfast.errors import HoldfastError
+from holdfast.supervisor import failover_rules as rules
 from holdfast.supervisor.doors import Doors
+from holdfast.topology.observe import read_info
 
 DIRECTIVE = "cluster-node-timeout"
 
@@ -26,6 +30,11 @@ class Patience:
         self._node_timeout_ms = node_timeout_ms
         self._short: dict[str, int] = {}
         """Node -> what it is to be given back, in ms."""
+
+    async def tried(self, names: Iterable[str]) -> bool:
+        """Whether any of these voters waits before it votes about one primary again."""
+        engines = await asyncio.gather(*(self._engine(name) for name in names))
+        return any(engine is None or rules.rests(engine) for engine in engines)
 
     @contextlib.asynccontextmanager
     async def shortened(self, names: Iterable[str], to_ms: int) -> AsyncIterator[None]:
@@ -72,3 +81,10 @@ class Patience:
             if str(value.get(DIRECTIVE, "")).isdigit():
                 return int(value[DIRECTIVE])
         return 0
+
+    async def _engine(self, name: str) -> EngineVersion | None:
+        with contextlib.suppress(HoldfastError, ValueError):
+            info = read_info(str(await self._doors.ask(name, "INFO", "server", timeout_s=0.5)))
+            kind = "valkey" if "valkey_version" in info else "redis"
+            return EngineVersion(kind, parse_version(info.get("valkey_version") or info["redis_version"]))
+        return None

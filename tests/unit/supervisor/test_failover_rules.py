@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from holdfast.engine.datafiles import DataFiles
+from holdfast.engine.dialects import EngineVersion
 from holdfast.supervisor.failover_rules import (
     Voice,
     best_replica,
@@ -15,6 +16,7 @@ from holdfast.supervisor.failover_rules import (
     is_armed,
     keeps_all,
     kept_words,
+    rests,
     shortened_timeout_ms,
     voters,
     was_primary,
@@ -210,3 +212,12 @@ def test_what_a_primary_comes_back_with_is_said() -> None:
     assert keeps_all(appended)
     assert not keeps_all(DataFiles(appended=True))
     assert not keeps_all(DataFiles(holds_keys=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "expected"),
+    [("redis", (7, 0, 15), True), ("redis", (8, 0, 2), True), ("valkey", (8, 0, 7), True),
+     ("valkey", (8, 1, 0), False), ("valkey", (9, 1, 2), False)],
+)  # fmt: skip
+def test_which_voters_rest(name: str, version: tuple[int, int, int], expected: bool) -> None:
+    assert rests(EngineVersion(name, version)) is expected
