@@ -88,6 +88,31 @@ def test_a_primary_that_went_home_and_fails_again_is_replaced_again(bench: Bench
     assert timeouts_ms(way) == {NODE_TIMEOUT_MS}
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("after_s", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("engine", ["valkey-9.1", "valkey-8.0", "redis-7.0"])
+def test_a_primary_killed_within_a_second_of_its_replicas_linking_is_replaced(
+    bench: Bench, engine: str, after_s: float
+) -> None:
+    """Asked for a vote before every voter knows the replica, one refuses, and the next try takes a minute."""
+    way = up(bench, engine, "cluster")
+    shard = shards_of(bench)[1]
+    (replica,) = shard["replicas"]
+    with Writers(way, [shard["primary"], replica], shard["slots"], wait=1) as writers:
+        time.sleep(0.5)
+        before = bench.pids()
+        os.kill(before[replica], signal.SIGKILL)
+        until(lambda: bench.pids().get(replica, before[replica]) != before[replica], bound_s=20)
+        until(lambda: _follows_in_sync(way, replica), bound_s=30, every_s=0.01)
+        time.sleep(after_s)
+        os.kill(before[shard["primary"]], signal.SIGKILL)
+        until(lambda: way.roles()[replica] == "master", bound_s=HANG_S)
+        time.sleep(1.0)
+    assert writers.lost() == 0
+    assert writers.longest_gap_s < 2 * HANG_S
+    await_health(bench, 30)
+
+
 def _follows_in_sync(way: Way, name: str) -> bool:
     if way.roles()[name] != "slave":
         return False
