@@ -45,7 +45,7 @@ async def in_cluster(takeover: Takeover) -> Taken:
         taken.words = "it has no replica that answers"
         return taken
     if not rules.has_majority([dead_id], voices):
-        taken.words = "fewer than half of the primaries are left: no vote can be won"
+        await _without_vote(takeover, taken, voices)
         return taken
     await _stand(takeover, taken, wanting)
     if taken.heir:
@@ -53,8 +53,11 @@ async def in_cluster(takeover: Takeover) -> Taken:
     voices = await doors.voices(without=takeover.dead)
     taken.heard = frozenset(each.name for each in voices)
     wanting = rules.candidates(dead_id, voices)
-    if not wanting or not rules.has_majority([dead_id], voices):
-        return taken  # more has died meanwhile: there is nobody to wait for
+    if not rules.has_majority([dead_id], voices):  # more has died meanwhile
+        await _without_vote(takeover, taken, voices)
+        return taken
+    if not wanting:
+        return taken
     if taken.asked:
         await _stand_again(takeover, taken, wanting)
     if not taken.heir and rules.keeps_all(takeover.files()):
@@ -62,6 +65,25 @@ async def in_cluster(takeover: Takeover) -> Taken:
     elif not taken.heir:
         await _settled_by_engine(takeover, taken)
     return taken
+
+
+async def _without_vote(takeover: Takeover, taken: Taken, voices: Sequence[Voice]) -> None:
+    """No majority is left to vote. Where each node that does not answer is known to be dead, for this supervisor was
+    its parent, there is nobody who could object: the best replica takes its place rather than that a start from an older
+    snapshot, or from nothing, takes its data away.
+    """
+    taken.words = "fewer than half of the primaries are left: no vote can be won"
+    wanting = rules.candidates(takeover.dead_id, voices)
+    knowing = [each for each in wanting if rules.knows_slots(each, takeover.dead_id)]
+    if not knowing or rules.keeps_all(takeover.files()) or not takeover.nobody_else(taken.heard):
+        return
+    heir = knowing[0]
+    taken.asked = (*taken.asked, heir.name)
+    taken.asked_ms = taken.asked_ms or since_ms(takeover)
+    with contextlib.suppress(HoldfastError):
+        await takeover.doors.ask(heir.name, "CLUSTER", "FAILOVER", "TAKEOVER")
+    if await becomes_primary(takeover, heir.name, ELECTION_BOUND_S):
+        await _elected(takeover, taken, heir, Way.UNVOTED)
 
 
 async def _stand(takeover: Takeover, taken: Taken, wanting: Sequence[Voice]) -> None:

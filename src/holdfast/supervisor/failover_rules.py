@@ -61,6 +61,11 @@ def is_armed(candidate_id: str, dead_id: str, voices: Iterable[Voice]) -> bool:
     return cluster_view.is_armed(candidate_id, dead_id, ((voice.node_id, voice.peers) for voice in voices))
 
 
+def knows_slots(candidate: Voice, dead_id: str) -> bool:
+    """Whether the candidate knows that the dead one owns slots: else it becomes a primary without any."""
+    return candidate.peers.get(dead_id, _NOBODY).owns_slots
+
+
 def voters(dead_id: str, voices: Iterable[Voice]) -> list[str]:
     """Names of the primaries that can vote about the dead one: they own slots, and hold it for an owner of others."""
     return [

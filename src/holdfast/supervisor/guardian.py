@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -233,8 +233,17 @@ class Guardian:
             ended_s=ended_s,
             patience=self._patience,
             voted_s=self._memory.voted_s.get(name),
+            nobody_else=self._are_dead_but,
             files=here.node.files if here else DataFiles,
             was_primary=self._memory.was_primary(name),
+        )
+
+    def _are_dead_but(self, heard: Collection[str]) -> bool:
+        """Whether every server but these was a child of this supervisor and has ended."""
+        silent = {member.name for member in self._doors.record.servers} - set(heard)
+        return all(
+            name in self._nodes and self._nodes[name].node.state is not ProcessState.RUNNING
+            for name in silent
         )
 
     def _why_not_start(self, name: str, taken: Taken) -> str:

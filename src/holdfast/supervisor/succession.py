@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -30,6 +30,7 @@ class Way(StrEnum):
     HURRIED = "asked, the voters' rest cut short"
     """The same, with a shorter node timeout meanwhile: they had voted about this primary a short while ago."""
     ENGINE = "by the engine alone"
+    UNVOTED = "without a vote: no majority was left, and all who were missing are known to be dead"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Takeover:
     """When voters last voted about it, as far as was seen; monotonic."""
     was_primary: bool = False
     """What it was when last heard, for where no survivor can say."""
+    nobody_else: Callable[[Collection[str]], bool] = lambda _: False
+    """Whether all servers but those named, which answered, are known to be dead: they were children of this supervisor."""
     files: Callable[[], DataFiles] = DataFiles
     """Looks at the data set that it left on disk, where that can be seen."""
 

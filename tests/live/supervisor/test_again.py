@@ -35,6 +35,7 @@ def timeouts_ms(way: Way) -> set[int]:
 
 def kill_the_primary(bench: Bench, way: Way, mine: list[str], bound_s: float) -> str:
     """Kill it once its replica is in sync, and wait until the other has its place. Returns: the one killed."""
+    old: str
     (old,) = until(lambda: [name for name in mine if way.roles()[name] == "master"], bound_s=HANG_S)
     with way.node(old) as node:
         until(lambda: node.info("replication").get("slave0", {}).get("state") == "online", bound_s=30)
@@ -77,7 +78,7 @@ def test_a_primary_that_went_home_and_fails_again_is_replaced_again(bench: Bench
         kill_the_primary(bench, way, [first, second], HANG_S)
         with way.node(first) as node:
             until(lambda: _follows_in_sync(way, first), bound_s=30)
-            node.execute_command("CLUSTER FAILOVER")  # type: ignore[no-untyped-call]
+            node.execute_command("CLUSTER FAILOVER")
         until(lambda: way.roles()[first] == "master", bound_s=HANG_S)
         time.sleep(1.5)  # the supervisor has seen it
         kill_the_primary(bench, way, [first, second], AGAIN_S)
@@ -153,7 +154,8 @@ def test_a_primary_whose_replica_cannot_win_comes_back_with_its_own_data(bench: 
     (replica,) = shard["replicas"]
     supervisor = json.loads((bench.state / "nodes" / "shop" / "watch.json").read_text())["user"]
     with way.node(replica) as node:
-        node.execute_command("ACL", "SETUSER", supervisor, "-cluster|failover")  # type: ignore[no-untyped-call]
+        node.execute_command("ACL", "SETUSER", supervisor, "-cluster|failover")
+        node.config_set("cluster-replica-no-failover", "yes")
     with Writers(way, [shard["primary"], replica], shard["slots"], wait=1) as writers:
         time.sleep(1.0)
         os.kill(bench.pids()[shard["primary"]], signal.SIGKILL)

@@ -50,7 +50,7 @@ def test_a_primary_that_was_emptied_since_the_plan_was_made_gets_no_replica_with
     bench.run("up", str(file), check=True)
     way = Way(bench, "demo")
     with way.node("n2") as node:
-        node.replicaof("NO", "ONE")  # type: ignore[no-untyped-call]
+        node.replicaof("NO", "ONE")
         node.set("cart:1", "held by one alone")
 
     async def attached() -> None:
