@@ -11,6 +11,7 @@ from holdfast.errors import HoldfastError
 from holdfast.supervisor import failover_rules as rules
 from holdfast.supervisor.failover_rules import Voice
 from holdfast.supervisor.succession import (
+    ENDED_TOO,
     Taken,
     Takeover,
     Way,
@@ -18,6 +19,7 @@ from holdfast.supervisor.succession import (
     becomes_primary,
     gap_bytes,
     since_ms,
+    worthy,
 )
 
 ELECTION_BOUND_S = 1.5
@@ -44,6 +46,9 @@ async def in_cluster(takeover: Takeover) -> Taken:
     if not wanting:
         taken.words = "it has no replica that answers"
         return taken
+    if not (wanting := worthy(takeover, wanting)):
+        taken.words = ENDED_TOO
+        return taken
     if not rules.has_majority([dead_id], voices):
         await _without_vote(takeover, taken, voices)
         return taken
@@ -61,7 +66,7 @@ async def in_cluster(takeover: Takeover) -> Taken:
     if taken.asked:
         await _stand_again(takeover, taken, wanting)
     if not taken.heir and rules.keeps_all(takeover.files()):
-        taken.words += "; it is started again from its append-only file, which holds what it acknowledged"
+        taken.words += "; it is started again from its append-only file"
     elif not taken.heir:
         await _settled_by_engine(takeover, taken)
     return taken
@@ -74,7 +79,9 @@ async def _without_vote(takeover: Takeover, taken: Taken, voices: Sequence[Voice
     """
     taken.words = "fewer than half of the primaries are left: no vote can be won"
     wanting = rules.candidates(takeover.dead_id, voices)
-    knowing = [each for each in wanting if rules.knows_slots(each, takeover.dead_id)]
+    knowing = [
+        each for each in wanting if rules.knows_slots(each, takeover.dead_id) and takeover.outlived(each.name)
+    ]
     if not knowing or rules.keeps_all(takeover.files()) or not takeover.nobody_else(taken.heard):
         return
     heir = knowing[0]

@@ -6,7 +6,7 @@ Each rule was learnt from a measured accident: see docs/failover.md.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from holdfast.topology import cluster_view
@@ -54,6 +54,18 @@ def candidates(dead_id: str, voices: Iterable[Voice]) -> list[Voice]:
     """Replicas of the dead primary by their own word, the one that has most of its data first."""
     own = [voice for voice in voices if voice.peers.get(voice.node_id, _NOBODY).primary_id == dead_id]
     return sorted(own, key=lambda voice: (-voice.offset, voice.name))
+
+
+def worthy(
+    wanting: Sequence[Voice], outlived: Callable[[str], bool], own_files_hold_keys: Callable[[], bool]
+) -> list[Voice]:
+    """Those who may have all that the dead one had: they lived when it died. Where none did, all of them, but only if
+    the dead one would come back without a key: else its own files are no older than theirs.
+
+    Args: `outlived`, whether the node of that name has run since before the end.
+    """
+    lived = [voice for voice in wanting if outlived(voice.name)]
+    return lived or ([] if own_files_hold_keys() else list(wanting))
 
 
 def is_armed(candidate_id: str, dead_id: str, voices: Iterable[Voice]) -> bool:

@@ -233,6 +233,7 @@ class Guardian:
             ended_s=ended_s,
             patience=self._patience,
             voted_s=self._memory.voted_s.get(name),
+            outlived=lambda other: other not in self._nodes or self._nodes[other].started_s < ended_s,
             nobody_else=self._are_dead_but,
             files=here.node.files if here else DataFiles,
             was_primary=self._memory.was_primary(name),

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from holdfast.engine.datafiles import DataFiles
 from holdfast.errors import HoldfastError
+from holdfast.supervisor import failover_rules as rules
 from holdfast.supervisor.doors import Doors
 from holdfast.supervisor.failover_rules import Voice
 from holdfast.supervisor.patience import Patience
 from holdfast.topology.hosts import WatchOrder
 
 LOOK_EVERY_S = 0.001
+ENDED_TOO = "its replicas ended with it, and what is on its disk is no older than what is on theirs"
 PROBE_KEY = "holdfast:probe"
 """Deleted, never written: DEL of a missing key changes nothing and is refused wherever a write would be."""
 
@@ -50,6 +52,8 @@ class Takeover:
     """When voters last voted about it, as far as was seen; monotonic."""
     was_primary: bool = False
     """What it was when last heard, for where no survivor can say."""
+    outlived: Callable[[str], bool] = lambda _: True
+    """Whether that server has run since before the end: one that was started later has no more than its own files."""
     nobody_else: Callable[[Collection[str]], bool] = lambda _: False
     """Whether all servers but those named, which answered, are known to be dead: they were children of this supervisor."""
     files: Callable[[], DataFiles] = DataFiles
@@ -102,6 +106,11 @@ class Taken:
 
 def since_ms(takeover: Takeover) -> float:
     return round((time.monotonic() - takeover.ended_s) * 1000, 2)
+
+
+def worthy(takeover: Takeover, wanting: Sequence[Voice]) -> list[Voice]:
+    """Those who may have all that the dead one had (see `failover_rules.worthy`)."""
+    return rules.worthy(wanting, takeover.outlived, lambda: takeover.files().holds_keys)
 
 
 def gap_bytes(takeover: Takeover, heir: Voice) -> int | None:

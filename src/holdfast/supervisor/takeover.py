@@ -12,12 +12,14 @@ from holdfast.supervisor import election
 from holdfast.supervisor import failover_rules as rules
 from holdfast.supervisor.failover_rules import Voice
 from holdfast.supervisor.succession import (
+    ENDED_TOO,
     Taken,
     Takeover,
     accepting_ms,
     becomes_primary,
     gap_bytes,
     since_ms,
+    worthy,
 )
 
 PROMOTION_BOUND_S = 1.5
@@ -48,6 +50,9 @@ async def _alone(takeover: Takeover) -> Taken:
     )
     if not wanting:
         taken.words = "it has no replica that answers"
+        return taken
+    if not (wanting := worthy(takeover, wanting)):
+        taken.words = ENDED_TOO
         return taken
     best = wanting[0]
     taken.asked = (best.name,)

@@ -21,6 +21,7 @@ from holdfast.supervisor.failover_rules import (
     voters,
     was_primary,
     way_home,
+    worthy,
     would_come_back_empty,
 )
 from holdfast.topology.cluster_view import Peer
@@ -221,3 +222,11 @@ def test_what_a_primary_comes_back_with_is_said() -> None:
 )  # fmt: skip
 def test_which_voters_rest(name: str, version: tuple[int, int, int], expected: bool) -> None:
     assert rests(EngineVersion(name, version)) is expected
+
+
+def test_who_was_started_after_the_end_has_no_more_than_its_files() -> None:
+    wanting = candidates("a", survivors("a1", "a2", a1=70, a2=80))
+    assert worthy(wanting, lambda name: True, lambda: True) == wanting
+    assert [each.name for each in worthy(wanting, lambda name: name == "a1", lambda: True)] == ["a1"]
+    assert worthy(wanting, lambda name: False, lambda: True) == []
+    assert worthy(wanting, lambda name: False, lambda: False) == wanting
