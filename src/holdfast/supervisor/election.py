@@ -106,21 +106,27 @@ async def _stand(takeover: Takeover, taken: Taken, wanting: Sequence[Voice]) -> 
 
 async def _shortened_ms(takeover: Takeover, taken: Taken) -> int | None:
     """The node timeout that voters need who have voted about the dead one lately; None where their own will do."""
-    if takeover.voted_s is None:
+    voted_s = max((at_s for at_s in (takeover.voted_s, _last_asked_s(takeover, taken)) if at_s), default=None)
+    if voted_s is None:
         return None
     timeout_ms = takeover.order.node_timeout_ms
-    since_s = time.monotonic() - takeover.voted_s
+    since_s = time.monotonic() - voted_s
     if rules.shortened_timeout_ms(timeout_ms, since_s, None) is None:
         return None
     if not await takeover.patience.tried(taken.voters):
         return None
     await asyncio.sleep(max(0.0, rules.LEAST_REST_S - since_s))
-    return rules.shortened_timeout_ms(timeout_ms, time.monotonic() - takeover.voted_s, None)
+    return rules.shortened_timeout_ms(timeout_ms, time.monotonic() - voted_s, None)
+
+
+def _last_asked_s(takeover: Takeover, taken: Taken) -> float | None:
+    """When a replica was last asked in this election, monotonic: some may have voted for it, if not enough."""
+    return None if taken.last_asked_ms is None else takeover.ended_s + taken.last_asked_ms / 1000
 
 
 async def _stand_again(takeover: Takeover, taken: Taken, wanting: Sequence[Voice]) -> None:
     """Ask the best once more, at the first moment at which it may ask and they may vote; the engine may be quicker."""
-    asked_s = takeover.ended_s + (taken.last_asked_ms or 0.0) / 1000
+    asked_s = _last_asked_s(takeover, taken) or takeover.ended_s
     while (now_s := time.monotonic()) < asked_s + rules.ASKS_AGAIN_AFTER_S:
         if heir := await _heir_there_is(takeover, taken):
             await _elected(takeover, taken, heir, Way.ENGINE)

@@ -30,6 +30,8 @@ class Patience:
         self._node_timeout_ms = node_timeout_ms
         self._short: dict[str, int] = {}
         """Node -> what it is to be given back, in ms."""
+        self._turn = asyncio.Lock()
+        """One election at a time: the end of one would give back what another still needs."""
 
     async def tried(self, names: Iterable[str]) -> bool:
         """Whether any of these voters waits before it votes about one primary again."""
@@ -39,11 +41,12 @@ class Patience:
     @contextlib.asynccontextmanager
     async def shortened(self, names: Iterable[str], to_ms: int) -> AsyncIterator[None]:
         """For the length of the block these nodes have that node timeout, where theirs is longer."""
-        await asyncio.gather(*(self._shorten(name, to_ms) for name in names))
-        try:
-            yield
-        finally:
-            await self.give_back()
+        async with self._turn:
+            await asyncio.gather(*(self._shorten(name, to_ms) for name in names))
+            try:
+                yield
+            finally:
+                await self.give_back()
 
     async def give_back(self) -> None:
         """Give back what was taken; one that does not answer is tried again by the next call."""
@@ -83,7 +86,7 @@ class Patience:
         return 0
 
     async def _engine(self, name: str) -> EngineVersion | None:
-        with contextlib.suppress(HoldfastError, ValueError):
+        with contextlib.suppress(HoldfastError, ValueError, KeyError):
             info = read_info(str(await self._doors.ask(name, "INFO", "server", timeout_s=0.5)))
             kind = "valkey" if "valkey_version" in info else "redis"
             return EngineVersion(kind, parse_version(info.get("valkey_version") or info["redis_version"]))
