@@ -33,13 +33,11 @@ class Connections:
                 if asking:
                     node.execute_command("ASKING")  # type: ignore[no-untyped-call]
                 reply = node.execute_command(*words)  # type: ignore[no-untyped-call]
-            except redis.ResponseError as redirected:
-                kind, *_, address = str(redirected).split(" ")[:3]
-                if kind not in {"MOVED", "ASK"}:
-                    raise
-                asking = kind == "ASK"
-                host, _, port = address.rpartition(":")
-                at = (host, int(port))
+            except (
+                redis.exceptions.AskError
+            ) as elsewhere:  # a kind of ResponseError, and MovedError a kind of it
+                asking = not isinstance(elsewhere, redis.exceptions.MovedError)
+                at = (str(elsewhere.host), int(elsewhere.port))
                 if not asking:
                     self._places[key] = at
                 continue

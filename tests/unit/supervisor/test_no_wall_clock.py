@@ -14,7 +14,14 @@ STAMPS = {"events", "node"}
 """They write down for people when something was seen."""
 ENDS_AT = {"homing"}
 """A maintenance ends at a time of day: that is what was asked for, and only the way home waits for it."""
-WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "time.localtime", "time.gmtime"}
+WALL_CLOCKS = {
+    "time.time",
+    "time.time_ns",
+    "datetime.now",
+    "datetime.utcnow",
+    "time.localtime",
+    "time.gmtime",
+}
 
 
 def wall_clocks(source: str) -> set[str]:
