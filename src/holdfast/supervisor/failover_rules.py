@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from holdfast.topology import cluster_view
 from holdfast.engine.datafiles import DataFiles
 from holdfast.engine.dialects import EngineVersion
+from holdfast.topology import cluster_view
 from holdfast.topology.cluster_view import Peer
 
 VOTER_RESTS, ASKER_RESTS = 2, 4
