@@ -151,12 +151,13 @@ def leads(cache: Cache, port: int) -> bool:
     return layout is not None and layout.shards[0].primary.port == port
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("pair", "verbs"),
     [
         (("redis-8.0", "valkey-9.1"), ("cutover",)),
-        pytest.param(("redis-8.0", "valkey-8.1"), ("cutover", "rollback", "cutover"), marks=pytest.mark.long),
+        (("redis-8.0", "valkey-8.1"), ("cutover", "rollback", "cutover")),
     ],
 )
 def test_a_cutover_costs_a_bounded_time_and_nothing_else(

@@ -39,7 +39,15 @@ def gone(pid: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("end", ["killed", "group killed", "group ended", "forks", "keeper killed"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "killed",
+        "group ended",
+        "forks",
+        *(pytest.param(end, marks=pytest.mark.long) for end in ("group killed", "keeper killed")),
+    ],
+)
 def test_however_the_tests_end_their_server_ends(end: str) -> None:
     tests = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(TESTS), end, *need("valkey-9.1").command],

@@ -368,7 +368,7 @@ def test_a_profile_written_anew_is_followed(tmp_path: Path) -> None:
             orders.put("old", requestId="1")
             raw(new).set("bill:kos:1", b'"new"')
             write(new.port)
-            time.sleep(1.1)
+            time.sleep(0.25)
             cache.shared.look_again()
             until(lambda: orders.get(requestId="1") == "new", 5)
 
