@@ -89,6 +89,36 @@ async def test_every_type_on_two_engines(first: str, second: str, big_bytes: int
         assert spoilt.different == len(SPOILT)
 
 
+@pytest.mark.parametrize("first", ["redis-8.0", "redis-6.2"])
+async def test_large_strings_are_read_as_they_are(first: str) -> None:
+    """Of two sizes: below and above what is asked for at once; the spoilt ones differ in one byte, in type, or in when they end."""
+    large: list[Command] = [
+        ("SET", f"k{number}", f"{number:05} " * (400 if number % 9 else 80_000)) for number in range(300)
+    ]
+    large += [("PEXPIREAT", f"k{number}", FAR_MS) for number in range(0, 300, 3)]
+    async with plain(need(first)) as (one,), plain(need("valkey-8.1")) as (other,):
+        for server in (one, other):
+            await fill(server, large)
+        same = await compared([one.endpoint], [other.endpoint])
+        assert kinds(same) == {}
+        assert same.same == 300
+        assert same.bytes_read > 2400 * 260
+        spoilt: list[Command] = [
+            ("SETRANGE", "k1", 2399, "?"),
+            ("DEL", "k2"),
+            ("HSET", "k2", "f", "x" * 3000),
+            ("PEXPIREAT", "k3", FAR_MS + 90_000),
+            ("PEXPIREAT", "k4", FAR_MS),
+            ("DEL", "k5"),
+            ("APPEND", "k9", "x"),
+        ]
+        await fill(other, spoilt)
+        found = await compared([one.endpoint], [other.endpoint])
+        assert kinds(found) == {
+            "k1": "value", "k2": "type", "k3": "ttl", "k4": "ttl", "k5": "missing", "k9": "value",
+        }  # fmt: skip
+
+
 @pytest.mark.parametrize("big_bytes", [1 << 20, 100], ids=["whole", "in-pieces"])
 async def test_ttls_of_fields(big_bytes: int) -> None:
     fields = [word for number in range(1000) for word in (f"f{number}", number)]
