@@ -129,7 +129,8 @@ class TargetServer:
             writer.close()
             return
         self._peers[peer] = writer
-        writer.transport.set_write_buffer_limits(high=0)  # `drain` waits until the socket has taken all
+        if self.door.tls is None:  # whose own buffer would count as full while it is empty
+            writer.transport.set_write_buffer_limits(high=0)  # `drain` waits until the socket has taken all
         sender: asyncio.Task[None] | None = None
         try:
             while True:
