@@ -29,8 +29,9 @@ from holdfast.migrate.relay.relay import Relay, Settings
 from holdfast.migrate.relay.spool import Spool
 from holdfast.migrate.relay.translation import rewriting_for
 from holdfast.migrate.write.checkpoint import PREFIX, Marks
+from holdfast.migrate.write.history import Phase, WriterSettings
 from holdfast.migrate.write.target import Target
-from holdfast.migrate.write.writer import Phase, Writer, WriterSettings
+from holdfast.migrate.write.writer import Writer
 
 NAME = "compare"
 SOURCE, TARGET = "redis-8.0", "valkey-8.1"

@@ -70,6 +70,8 @@ class Tolerance:
     """Of a key's or a field's time to live."""
     delivery_ms: int = 1000
     """Of the time at which a stream entry was last delivered."""
+    any_field_ttl: bool = False
+    """Fields of hashes may live for any time: one side cannot have times for them, and that was agreed to."""
 
 
 class Verdict(StrEnum):

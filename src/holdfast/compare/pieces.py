@@ -134,7 +134,7 @@ async def _hashes(both: Both) -> Difference | None:
         (values,) = await both.second_all([("HMGET", both.key, *fields)])
         if values != pairs[1::2]:
             return Difference(Kind.VALUE, "fields are missing on the second side or have other values")
-        if (apart := await _field_ttls(both, fields)) is not None:
+        if not both.tolerance.any_field_ttl and (apart := await _field_ttls(both, fields)) is not None:
             return apart
     return None
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from holdfast.engine.connection import CommandRefused, EngineNode
 from holdfast.errors import HoldfastError
 from holdfast.migrate.ends import End, EndUnusable, Layout
+from holdfast.migrate.journal import Mode
 from holdfast.migrate.observe import ask_server, see_end
 from holdfast.migrate.relay.doors import directives
 from holdfast.migrate.relay.translation import command_names, database_count
@@ -20,6 +22,12 @@ NEEDED = (
     ("SET", "holdfast:fence:probe", "1"), ("EVAL", "return 1", "0"),
 )  # fmt: skip
 """What a migration does with one end or the other, as it would be said."""
+NEEDED_TO_WRITE = (
+    ("PSYNC", "?", "-1"), ("CLIENT", "PAUSE", "1", "WRITE"), ("CLIENT", "UNPAUSE"), ("CONFIG", "GET", "databases"),
+    ("CONFIG", "SET", "repl-backlog-size", "1"), ("CONFIG", "REWRITE"), ("INFO",), ("ACL", "LIST"), ("ACL", "SAVE"),
+    ("ACL", "SETUSER", "holdfast-migrate"), ("ACL", "DELUSER", "holdfast-migrate"),
+)  # fmt: skip
+"""The same of the mode `write`, which keeps roles and takes rights away. A user who may do this can give itself any other right."""
 SCAN_BOUND_S = 2.0
 SCAN_COUNT = 1000
 RATE_OVER_S = 0.3
@@ -28,11 +36,12 @@ WANTED = (
     "maxmemory-policy",
     "repl-backlog-size",
     "tls-replication",
+    "aclfile",
     "client-output-buffer-limit",
 )
 
 
-async def assess_end(end: End) -> EndFacts:
+async def assess_end(end: End, mode: Mode = Mode.RELAY) -> EndFacts:
     """The facts of one end. Raises: EndUnusable, and the connection's errors."""
     seen = await see_end(end)
     if not seen.servers:
@@ -64,7 +73,7 @@ async def assess_end(end: End) -> EndFacts:
             functions=await _functions(node),
             users=await _users(node),
             config=config,
-            denied=await _denied(node),
+            denied=await _denied(node, NEEDED_TO_WRITE if mode is Mode.WRITE else NEEDED),
             config_file=info.get("config_file", ""),
         )
         await asyncio.sleep(max(0.0, RATE_OVER_S - (time.monotonic() - began_s)))
@@ -156,14 +165,14 @@ async def _users(node: EngineNode) -> tuple[str, ...]:
         return ()
 
 
-async def _denied(node: EngineNode) -> tuple[str, ...]:
+async def _denied(node: EngineNode, needed: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """What our user may not do, where the server can be asked (ACL DRYRUN, 7.0 and later) or has no such command."""
     denied = []
     try:
         who = str(await node.ask("ACL", "WHOAMI"))
     except HoldfastError:
         return ()
-    for words in NEEDED:
+    for words in needed:
         try:
             said = str(await node.ask("ACL", "DRYRUN", who, *words))
         except CommandRefused as refused:
@@ -173,5 +182,5 @@ async def _denied(node: EngineNode) -> tuple[str, ...]:
         except HoldfastError:
             return ()  # our user may not ask
         if said != "OK" and "permission" in said.lower():
-            denied.append(" ".join(words[:2]) if words[0] in {"CLIENT", "CONFIG"} else words[0])
+            denied.append(" ".join(words[:2]) if words[0] in {"CLIENT", "CONFIG", "ACL"} else words[0])
     return tuple(denied)

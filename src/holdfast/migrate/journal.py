@@ -124,6 +124,8 @@ class Options:
     """Address that the other end reaches us by; empty: found by asking the system for the way there."""
     from_replica: bool = False
     """Take the stream from a replica of the source while it runs (never during a switch)."""
+    databases: tuple[tuple[int, int], ...] = ()
+    """Of the source -> of the target, for mode `write`; each to its own number where it is not named."""
     relay_cert: str = ""
     relay_key: str = ""
     """What we prove ourselves with to an end that replicates over TLS."""
@@ -178,6 +180,21 @@ class Journal:
         """Where that side was ever told to find us, the newest last."""
         return tuple(address for each, address in self.doors if each is side)
 
+    def mapping(self, to: Side, count: int) -> dict[int, int] | None:
+        """Databases of the other end -> of the end `to`, which has `count`; None where each has its own number.
+
+        One that is not named keeps its number, as long as nobody was given that.
+        """
+        if not self.options.databases:
+            return None
+        named = dict(self.options.databases)
+        if to is Side.SOURCE:
+            named = {there: here for here, there in named.items()}
+        taken = set(named.values())
+        return {
+            number: number for number in range(count) if number not in taken and number not in named
+        } | named
+
     @property
     def follower(self) -> Side:
         """The end that is kept like the other."""
@@ -216,7 +233,7 @@ class Journal:
                 "primary": Side(facts["primary"]),
                 "source": End.from_json(facts["source"], secrets.get("source", {})),
                 "target": End.from_json(facts["target"], secrets.get("target", {})),
-                "options": Options(**{**facts["options"], "accepted": tuple(facts["options"]["accepted"])}),
+                "options": _options(facts["options"]),
                 "switch": None if facts["switch"] is None else _switch(facts["switch"]),
                 "switches": tuple(_switch(each) for each in facts["switches"]),
                 "borrowed": tuple(_borrowed(each) for each in facts["borrowed"]),
@@ -230,6 +247,11 @@ class Journal:
     def secrets(self) -> dict[str, dict[str, str]]:
         """Each side's passwords."""
         return {"source": self.source.secrets(), "target": self.target.secrets()}
+
+
+def _options(facts: Mapping[str, Any]) -> Options:
+    databases = tuple((int(here), int(there)) for here, there in facts.get("databases", ()))
+    return Options(**{**facts, "accepted": tuple(facts["accepted"]), "databases": databases})
 
 
 def _address(pair: Any) -> Address | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Iterator
 
 from holdfast.migrate.ends import Layout
+from holdfast.migrate.finding import EndFacts, Finding, Weight
 from holdfast.migrate.journal import Mode
-from holdfast.migrate.seen import SeenEnd, SeenServer
+from holdfast.migrate.write.rules import fencing, placed
 
 OLDEST = (5, 0, 0)
 FIELD_TTLS_FROM = {"redis": (7, 4, 0), "valkey": (9, 0, 0)}
@@ -18,63 +17,25 @@ CORE_MODULES = frozenset({"vectorset", "lua"})
 """Modules that come with the engine itself (Redis 8, Valkey 9.1): that they are loaded says nothing about the data."""
 
 
-class Weight(StrEnum):
-    """What a finding means for the start."""
-
-    BLOCKS = "blocks"
-    """Nothing is begun, unless it is accepted by its id."""
-    FORBIDS = "forbids"
-    """Nothing is begun, and it cannot be accepted."""
-    WARNS = "warns"
-    TELLS = "tells"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that an operator should know before."""
-
-    id: str
-    weight: Weight
-    what: str
-    instead: str = ""
-    accepted: bool = False
-
-
-@dataclass(frozen=True)
-class EndFacts:
-    """What was asked of one end."""
-
-    seen: SeenEnd
-    head: SeenServer
-    commands: frozenset[str] = frozenset()
-    """Upper case, without subcommands."""
-    used: Mapping[str, int] = field(default_factory=dict)
-    """Write commands that were called since the server started, and how often."""
-    databases: int = 16
-    used_databases: frozenset[int] = frozenset()
-    modules: frozenset[str] = frozenset()
-    vector_sets: int = 0
-    """Keys of that type that were met; counted up to a bound."""
-    field_ttl_hashes: int = 0
-    functions: tuple[str, ...] = ()
-    """Names of function libraries."""
-    users: tuple[str, ...] = ()
-    config: Mapping[str, str] = field(default_factory=dict)
-    denied: tuple[str, ...] = ()
-    """Commands that a switch needs and our user may not use."""
-    config_file: str = ""
-    write_bytes_per_s: float = 0.0
-
-
 def findings(
-    source: EndFacts, target: EndFacts, *, has_certificate: bool = False, mode: Mode = Mode.RELAY
+    source: EndFacts,
+    target: EndFacts,
+    *,
+    has_certificate: bool = False,
+    mode: Mode = Mode.RELAY,
+    databases: tuple[tuple[int, int], ...] = (),
 ) -> tuple[Finding, ...]:
-    """All of them, the gravest first. Args: `has_certificate`, one was given for the relay itself."""
+    """All of them, the gravest first.
+
+    Args: `has_certificate`, one was given for the relay itself; `databases`, of the source -> of the target, for mode `write`.
+    """
     found = [*_impossible(source, target), *_lost(source, target)]
     if mode is Mode.WRITE:  # its writers are clients, which a cluster takes, and it changes no roles
         found = [each for each in found if not each.id.endswith("-cluster")]
+        found += [*placed(source, target, dict(databases)), *fencing(source, target)]
     else:
         found += [
+            *_beyond(source, target),
             *_switching(source, target),
             *_certificate(target, "target", has_certificate),
             *_certificate(source, "source", has_certificate),
@@ -170,6 +131,9 @@ def _lost(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
             f"modules are loaded that the target lacks: {', '.join(foreign)}; keys of their types stay behind",
             "Load them there, or accept the loss.",
         )
+
+
+def _beyond(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
     beyond = sorted(each for each in source.used_databases if each >= target.databases)
     if beyond:
         yield Finding(
@@ -283,3 +247,6 @@ def _told(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
 
 def _int(text: str | None) -> int:
     return int(text) if text and text.isdigit() else 0
+
+
+__all__ = ["EndFacts", "Finding", "Weight", "accept", "blocking", "findings"]

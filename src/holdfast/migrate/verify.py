@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from holdfast.compare.judge import Tolerance
 from holdfast.compare.pace import PaceLimits
 from holdfast.compare.report import Report
 from holdfast.compare.run import Comparison, Options
@@ -17,6 +18,8 @@ from holdfast.migrate.observe import see_end
 
 FILE = "verify"
 FENCE_KEYS = b"holdfast:fence:"
+DATABASES = 1 << 10
+"""More than servers are given."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,34 @@ async def verify(
 
     one, other = await _open(journal, first), await _open(journal, second)
     try:
+        lacking = [side for side in (one, other) if not side.tells_field_ttl]
+        agreed = len(lacking) == 1 and "losses" in journal.options.accepted
         wanted = Options(
+            tolerance=Tolerance(any_field_ttl=agreed),
             pace=PaceLimits(options.added_ms, options.keys_per_s),
-            databases=options.databases,
+            databases=options.databases or await _mapping(journal, one, other),
             ignore=(FENCE_KEYS, *(word.encode() for word in journal.more.get("own_keys", ()))),
         )
-        return await Comparison(one, other, wanted, report, keep).run()
+        found = await Comparison(one, other, wanted, report, keep).run()
+        if agreed:
+            engine = lacking[0].keyspace
+            without = f"{engine.engine.capitalize()} {'.'.join(map(str, engine.version))}"
+            words = f"times to live of fields of hashes: {without} has none (agreed to with --accept losses)"
+            found.left_out = (*found.left_out, words)
+        return found
     finally:
         one.close()
         other.close()
+
+
+async def _mapping(journal: Journal, one: ReadSide, other: ReadSide) -> dict[int, int] | None:
+    """Which database of the second side stands for which of the first, of those that have keys; None where all have their own."""
+    whole = journal.mapping(journal.follower, DATABASES)
+    if whole is None:
+        return None
+    theirs = set(await other.databases())
+    used = {*await one.databases(), *(ours for ours, each in whole.items() if each in theirs)}
+    return {ours: whole[ours] for ours in sorted(used) if ours in whole}
 
 
 async def _open(journal: Journal, side: Side) -> ReadSide:

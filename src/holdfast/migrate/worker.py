@@ -178,7 +178,7 @@ async def work(path: Path) -> None:
         book, secrets = load(folder)
         mover: Mover = RelayMode(folder, book, state, secrets)
         if book.journal.mode is Mode.WRITE:
-            mover = WriteMode(folder, book)
+            mover = WriteMode(folder, book, secrets)
         running = asyncio.current_task()
         assert running is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)

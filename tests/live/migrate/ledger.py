@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from holdfast.compare.side import Side
 from holdfast.engine.connection import CommandRefused, Endpoint
-from holdfast.engine.pipeline import Raw, Word
+from holdfast.engine.pipeline import Raw, Word, refusal
 from holdfast.errors import HoldfastError
 
 KEYS = 40
 FAR_MS = 4_000_000_000_000
 SCRIPT = "redis.call('INCRBY', KEYS[1], 2); redis.call('RPUSH', KEYS[2], ARGV[1]); return 1"
+
+
+class Refused(Exception):
+    """An end that is fenced takes no writes."""
 
 
 @dataclass
@@ -41,17 +46,28 @@ class Writers:
     tasks: int = 4
     field_ttls: bool = False
     pause_s: float = 0.0
+    other: Sequence[Endpoint] = ()
+    """Where they go on when they are refused: the other end of a migration."""
+    refused: int = 0
+    longest_gap_s: float = 0.0
+    """Between two acknowledged writes of one of them."""
     ledger: Ledger = field(default_factory=Ledger)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _running: list[asyncio.Task[None]] = field(default_factory=list)
     _sides: list[Side] = field(default_factory=list)
+    _turns: Counter[int] = field(default_factory=Counter)
+    _last_s: dict[int, float] = field(default_factory=dict)
+    _there: bool = False
+    """Whether the other end was the last to take writes."""
 
     async def start(self) -> None:
         self._stop.clear()
         for number in range(self.tasks):
-            side = await Side.open(self.seeds, patience_s=20, timeout_s=10)
-            self._sides.append(side)
-            self._running.append(asyncio.create_task(self._write(side, number)))
+            self._sides.append(await self._open(self._there))
+            self._running.append(asyncio.create_task(self._write(number)))
+
+    async def _open(self, there: bool) -> Side:
+        return await Side.open(self.other if there else self.seeds, patience_s=20, timeout_s=10)
 
     async def stop(self) -> None:
         self._stop.set()
@@ -60,14 +76,23 @@ class Writers:
             side.close()
         self._running, self._sides = [], []
 
-    async def _write(self, side: Side, writer: int) -> None:
-        turn = 0
+    async def _write(self, writer: int) -> None:
+        there = self._there
         while not self._stop.is_set():
-            turn += 1
-            await self._turn(side, writer, turn)
+            self._turns[writer] += 1
+            try:
+                await self._turn(writer, self._turns[writer])
+            except Refused:
+                self.refused += 1
+                there = not there
+                self._sides[writer].close()
+                self._sides[writer] = await self._open(there)
+                await asyncio.sleep(0.005)
+            else:
+                self._there = there
             await asyncio.sleep(self.pause_s)
 
-    async def _turn(self, side: Side, writer: int, turn: int) -> None:
+    async def _turn(self, writer: int, turn: int) -> None:
         # Every key has one writer, so that a write which failed leaves only this writer's keys in doubt.
         tag = b"{%d.%d}" % (writer, turn % KEYS)
         unique = b"%d:%d" % (writer, turn)
@@ -77,7 +102,7 @@ class Writers:
             return b"%b:%b" % (name, tag)
 
         async def done(name: bytes, *commands: Sequence[Word]) -> list[Raw] | None:
-            return await self._done(side, name, commands)
+            return await self._done(writer, name, commands)
 
         if await done(key(b"counter"), ("INCR", key(b"counter"))):
             ledger.counters[key(b"counter")] += 1
@@ -116,8 +141,10 @@ class Writers:
         ):
             ledger.values[key(b"fields")] = unique
 
-    async def _done(self, side: Side, key: bytes, commands: Sequence[Sequence[Word]]) -> list[Raw] | None:
-        """The replies; None when it is not known whether the commands ran."""
+    async def _done(self, writer: int, key: bytes, commands: Sequence[Sequence[Word]]) -> list[Raw] | None:
+        """The replies; None when it is not known whether the commands ran. Raises: Refused when they did not."""
+        side = self._sides[writer]
+        began = time.monotonic()
         try:
             replies = await side.ask_all(0, key, commands)
         except CommandRefused:
@@ -131,7 +158,17 @@ class Writers:
                 except HoldfastError:
                     await asyncio.sleep(0.1)
             return None
+        said = [each for reply in replies for each in (reply if isinstance(reply, list) else [reply])]
+        if any(words := refusal(each) for each in said):
+            assert self.other, words
+            assert any(sign in words for sign in ("NOPERM", "ACL", "no permission", "can't run this")), words
+            if len(commands) > 1 and commands[0][0] != "MULTI" and not refusal(replies[0]):
+                self.ledger.unsure.add(key)  # refused between the two
+            raise Refused
         self.ledger.acknowledged += len(commands)
+        now = time.monotonic()
+        self.longest_gap_s = max(self.longest_gap_s, now - self._last_s.get(writer, began))
+        self._last_s[writer] = now
         return replies
 
 

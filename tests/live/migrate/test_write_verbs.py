@@ -21,12 +21,14 @@ async def test_a_redis_8_with_field_ttls_into_a_cluster_by_the_verbs(bench: Benc
             f"redis://127.0.0.1:{target.primaries[0].port}",
         )
         try:
-            bench.run("migrate", "start", "cart", *ends, "--mode", "write", check=True)
+            bench.run(
+                "migrate", "start", "cart", *ends, "--mode", "write", "--accept", "source-no-file", check=True
+            )
             writers = Writers([source.endpoint], tasks=2, pause_s=0.01)
             await writers.start()
-            refused = bench.run("migrate", "cutover", "cart")
+            refused = bench.run("migrate", "rollback", "cart")
             assert refused.code == 1
-            assert "migrate verify" in refused.err
+            assert "nothing to go back from" in refused.err
             await writers.stop()
             until(
                 lambda: bench.run("migrate", "status", "cart", "--json").facts["progress"]["lag_bytes"] == 0,

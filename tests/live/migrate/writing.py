@@ -15,8 +15,9 @@ from holdfast.migrate.relay.commands import TargetCommands
 from holdfast.migrate.relay.relay import Relay, Settings
 from holdfast.migrate.relay.spool import Spool
 from holdfast.migrate.write.checkpoint import Marks
+from holdfast.migrate.write.history import Phase, WriterSettings
 from holdfast.migrate.write.target import Target
-from holdfast.migrate.write.writer import Phase, Writer, WriterSettings
+from holdfast.migrate.write.writer import Writer
 from holdfast.topology.shards import Shard, discover
 from holdfast.topology.slots import expand
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.migrate.ends import Layout
+from holdfast.migrate.journal import Mode
 from holdfast.migrate.rules import EndFacts, accept, blocking, findings
 from holdfast.migrate.seen import SeenEnd, SeenServer
 from holdfast.topology.seen import Role
@@ -47,3 +48,33 @@ def test_what_can_be_agreed_to_and_what_cannot() -> None:
     assert not blocking(accept(findings(replace(SOURCE, field_ttl_hashes=3), TARGET), ("losses",)))
     same = findings(SOURCE, replace(TARGET, head=SOURCE.head))
     assert blocking(accept(same, ("same-server",)))
+
+
+def test_databases_that_are_written_one_by_one_need_a_place() -> None:
+    cluster = replace(TARGET, seen=replace(TARGET.seen, layout=Layout.CLUSTER))
+    used = replace(SOURCE, used_databases=frozenset({0, 3}))
+
+    def against(target: EndFacts, *named: tuple[int, int]) -> list[str]:
+        return [each.what for each in blocking(findings(used, target, mode=Mode.WRITE, databases=named))]
+
+    assert not against(TARGET)
+    assert "databases 3 are in use" in against(cluster)[0]
+    assert "databases 0 are in use" in against(cluster, (3, 0))[0]
+    assert "which has 1" in against(cluster, (3, 5))[0]
+    assert not against(TARGET, (3, 5))
+    assert "databases 0 are in use" in against(TARGET, (3, 0))[0]
+    assert not against(TARGET, (3, 0), (0, 3))
+    assert {
+        each.id for each in blocking(accept(findings(used, cluster, mode=Mode.WRITE), ("databases",)))
+    } == {"databases"}
+
+
+def test_a_fence_by_rights_needs_users_and_a_file() -> None:
+    def against(source: EndFacts) -> set[str]:
+        return {each.id for each in blocking(findings(source, TARGET, mode=Mode.WRITE))}
+
+    assert not against(SOURCE)
+    assert against(facts("redis", (5, 0, 14), "a")) == {"source-no-users"}
+    assert against(replace(SOURCE, config_file="")) == {"source-no-file"}
+    assert not against(replace(SOURCE, config_file="", config={"aclfile": "/etc/users.acl"}))
+    assert against(replace(SOURCE, denied=("ACL SETUSER",))) == {"source-permissions"}

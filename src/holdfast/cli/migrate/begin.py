@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -37,6 +38,14 @@ Accept = Annotated[
     list[str] | None,
     typer.Option("--accept", metavar="ID", help="Agree to a finding that blocks; may be given again."),
 ]
+MapDb = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map-db",
+        metavar="N=M",
+        help="Database N of the source becomes M of the target (mode write); may be given again. Others keep their number.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,8 @@ class _Question:
     has_certificate: bool
     """The relay was given one of its own."""
     accepted: tuple[str, ...]
+    databases: tuple[tuple[int, int], ...] = ()
+    """Of the source -> of the target."""
 
 
 @migrate.command()
@@ -59,6 +70,7 @@ def assess(
     mode: Mode = ModeName.RELAY,
     relay_cert: RelayCert = "",
     accept: Accept = None,
+    map_db: MapDb = None,
     json: AsJson = False,
 ) -> None:
     """Say what speaks against a migration and what it would lose; change nothing.
@@ -73,7 +85,8 @@ def assess(
     from holdfast.cli.migrate.views import findings_facts, findings_text
     from holdfast.migrate.rules import blocking
 
-    asked = _Question(source, target, mode, bool(relay_cert), tuple(accept or ()))
+    databases = _mapping(map_db or (), mode)
+    asked = _Question(source, target, mode, bool(relay_cert), tuple(accept or ()), databases)
     _, found = asyncio.run(_assessed(asked))
     show(findings_facts(found), findings_text(found), as_json=json)
     if blocking(found):
@@ -90,6 +103,7 @@ def start(
     relay_cert: RelayCert = "",
     relay_key: Annotated[str, typer.Option("--relay-key", help="Its key.")] = "",
     accept: Accept = None,
+    map_db: MapDb = None,
     listen: Annotated[
         str,
         typer.Option(
@@ -116,6 +130,7 @@ def start(
     Examples:
         holdfast migrate start cart --from redis://10.0.0.5:6379 --from-auth-file old.password --to cache.yaml
         holdfast migrate start cart --from redis://10.0.0.5 --to valkey://10.0.1.7:6379 --accept losses
+        holdfast migrate start cart --mode write --from redis://10.0.0.5 --to valkey://10.0.1.7:6379 --map-db 3=0
     """
     import asyncio
 
@@ -133,10 +148,11 @@ def start(
         spool_bytes=spool_size(spool_bytes),
         listen=listen,
         from_replica=from_replica,
+        databases=_mapping(map_db or (), mode),
         relay_cert=_absolute(relay_cert),
         relay_key=_absolute(relay_key),
     )
-    asked = _Question(source, target, mode, bool(relay_cert), accepted)
+    asked = _Question(source, target, mode, bool(relay_cert), accepted, options.databases)
     ends, found = asyncio.run(_assessed(asked))
     folder = create(state, name, ends, JournalMode(mode.value), options, found)
     started(folder, found, wait=not no_wait, as_json=json)
@@ -153,9 +169,30 @@ async def _assessed(asked: _Question) -> tuple[tuple[End, End], tuple[Finding, .
     state = StateFolder.open()
     one, other = asked.source.wanted(), asked.target.wanted()
     source, target = await resolve(one, state), await resolve(other, state)
-    facts = await assess_end(source), await assess_end(target)
-    found = findings(*facts, has_certificate=asked.has_certificate, mode=JournalMode(asked.mode.value))
+    mode = JournalMode(asked.mode.value)
+    facts = await assess_end(source, mode), await assess_end(target, mode)
+    found = findings(*facts, has_certificate=asked.has_certificate, mode=mode, databases=asked.databases)
     return (source, target), accept(found, asked.accepted)
+
+
+def _mapping(texts: Sequence[str], mode: ModeName) -> tuple[tuple[int, int], ...]:
+    """What `--map-db` says. Raises: WrongUsage."""
+    from holdfast.errors import WrongUsage
+
+    if texts and mode is not ModeName.WRITE:
+        raise WrongUsage("--map-db changes numbers that a relay passes on as they are", "use --mode write")
+    found: dict[int, int] = {}
+    for text in texts:
+        parts = re.fullmatch(r"(\d{1,5})=(\d{1,5})", text)
+        if parts is None:
+            raise WrongUsage(f"--map-db {text} is no pair of databases", "write for example --map-db 3=0")
+        here, there = int(parts[1]), int(parts[2])
+        if found.get(here, there) != there or there in {at for each, at in found.items() if each != here}:
+            raise WrongUsage(
+                f"--map-db {text} gives two databases one place, or one two", "give each a place of its own"
+            )
+        found[here] = there
+    return tuple(sorted(found.items()))
 
 
 def _check_name(name: str) -> None:

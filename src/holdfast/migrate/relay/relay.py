@@ -126,7 +126,9 @@ class Relay:
         self._earlier[replid] = offset
 
     def start_over(self, why: str) -> None:
-        """Ask the source for a full synchronisation, at the next turn."""
+        """Ask the source for a full synchronisation, at the next turn. Raises: WayBroken where none may be made."""
+        if self.settings.full is Full.NEVER:
+            raise WayBroken(str(self._link.endpoint) if self._link else "the primary", why)
         if not self._full_wanted:
             self._full_wanted = why
             self.settings.tell(f"a full synchronisation is made anew: {why}")

@@ -169,6 +169,14 @@ class SourceLink:
             raise NodeDenied(address, user, "PSYNC", said)
         raise CommandRefused(address, "PSYNC", said)
 
+    async def begin_backlog(self) -> None:
+        """Ask for a synchronisation that will not be waited for: from here on the source counts its offsets and keeps a backlog.
+
+        It is asked for without its data, where the source knows how (7.0 and later).
+        """
+        await self._ask("REPLCONF", "rdb-filter-only", "")
+        await self.send("PSYNC", "?", "-1")
+
     async def snapshot(self) -> AsyncIterator[bytes]:
         """The RDB, in pieces as they come; it ends where the RDB does. Raises: NodeGone, NodeSilent."""
         head = await self._line("PSYNC", SNAPSHOT_S)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from holdfast.codec.crc import key_slot
 from holdfast.codec.stream import read_command, walk_to, write_command
+from holdfast.migrate.write.checkpoint import PREFIX
 from holdfast.migrate.write.databases import Databases
-from holdfast.migrate.write.errors import SlotMovedAtSource
 from holdfast.migrate.write.expiry import MAY_HAVE_TIME, held_in_stream
 from holdfast.migrate.write.keys import CONDITIONAL, REPEATABLE, has_one_key, is_repeatable, key_places
 from holdfast.migrate.write.route import Brought, InParts, Part, Refused, route
@@ -20,7 +20,7 @@ from holdfast.migrate.write.units import Unit
 
 _SKIP, _SINGLE_REPEATABLE, _SINGLE_ASK, _SINGLE_ONCE, _MANY, _SELECT, _ALONE = range(7)
 _ALONE_NAMES = frozenset({b"FLUSHALL", b"FLUSHDB", b"SWAPDB", b"FUNCTION", b"SCRIPT"})
-_SKIPPED = frozenset({b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"PUBLISH", b"SPUBLISH"})
+_SKIPPED = frozenset({b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"PUBLISH", b"SPUBLISH", b"CLUSTER"})
 _ALWAYS_REPEATABLE = REPEATABLE - CONDITIONAL
 _NONE: frozenset[bytes] = frozenset()
 
@@ -50,6 +50,10 @@ class Batch:
     """The source's, selected at `end`."""
     alone: Alone | None = None
     """What has to follow by itself; `end` lies before it."""
+    foreign: int = -1
+    """Slot of the command behind `end`, where that is another shard's."""
+    held: list[tuple[int, bytes, int, int]] = field(default_factory=list)
+    """Keys whose end was put off: database of the source, key, its own end, the end it is given."""
     lost: list[str] = field(default_factory=list)
     """Why commands were not carried, for each that was not."""
 
@@ -63,7 +67,6 @@ class Batcher:
     """Whether the target is one."""
     owned: frozenset[int] | None = None
     """The source shard's slots; None outside a cluster."""
-    source: str = ""
     most_commands: int = 8_000
     holds_ttl: bool = False
     """Whether times that are near are put off, for a target that would expire keys by itself."""
@@ -76,7 +79,7 @@ class Batcher:
 
         Args: `offset`, of its first byte; `database`, selected there; `applied`, how far each cell has come already,
             where that is further; `now_ms`, Unix time, for TTLs that are put off.
-        Raises: StreamCorrupt, SlotMovedAtSource, DatabaseNotMapped.
+        Raises: StreamCorrupt, DatabaseNotMapped.
         """
         whole, _ = walk_to(buf, 0, len(buf), _NONE)
         batch = Batch(end=offset, database=database)
@@ -102,17 +105,25 @@ class Batcher:
             if kind == _ALONE:
                 batch.alone = Alone(name, tuple(words), batch.database, offset + after)
                 break
-            batch.commands += 1
+            key = words[1] if len(words) > 1 else b""
+            if key.startswith(PREFIX):
+                at = after
+                continue
             if kind == _MANY:
+                if owned is not None and (foreign := _foreign(name, words, owned)) >= 0:
+                    batch.foreign = foreign
+                    break
+                batch.commands += 1
                 if not self._many(batch, name, words, offset + after, applied, unselected):
                     break
                 unselected = False
                 at = after
                 continue
-            key = words[1]
             slot = key_slot(key) if cluster or owned is not None else 0
             if owned is not None and slot not in owned:
-                raise SlotMovedAtSource(slot, self.source)
+                batch.foreign = slot
+                break
+            batch.commands += 1
             cell = slot if cluster else 0
             if applied and offset + after <= applied.get(cell, 0):
                 at = after
@@ -127,7 +138,9 @@ class Batcher:
             if not cluster and name == b"MOVE":
                 raw = write_command(self.databases.rewritten(name, words))
             if self.holds_ttl and name in MAY_HAVE_TIME and (held := held_in_stream(name, words, now_ms)):
-                raw = write_command(held)
+                raw = write_command(held.words)
+                if held.of_key:
+                    batch.held.append((batch.database, key, held.own_ms, held.given_ms))
             unit.commands.append(raw)
             if kind == _SINGLE_ONCE or (kind == _SINGLE_ASK and not is_repeatable(name, words)):
                 unit.marked = True
@@ -146,10 +159,6 @@ class Batcher:
     ) -> bool:
         """A command with several keys; False when it has to be done alone."""
         cell_of: Callable[[bytes], int] = key_slot if self.cluster else _one_cell
-        if self.owned is not None:
-            for slot in {key_slot(words[at]) for at in key_places(name, words)}:
-                if slot not in self.owned:
-                    raise SlotMovedAtSource(slot, self.source)
         found = route(name, words, cell_of)
         if isinstance(found, Brought):
             batch.commands -= 1
@@ -188,6 +197,11 @@ class Batcher:
             kind = _SINGLE_ASK if name in REPEATABLE else _SINGLE_ONCE
         self._kinds[word] = (name, kind)
         return name, kind
+
+
+def _foreign(name: bytes, words: list[bytes], owned: frozenset[int]) -> int:
+    """A slot of the command that is not one of `owned`; -1 when all are."""
+    return next((slot for at in key_places(name, words) if (slot := key_slot(words[at])) not in owned), -1)
 
 
 def _one_cell(key: bytes) -> int:

@@ -44,11 +44,21 @@ class SlotMovedAtSource(HoldfastError):
     source: str
 
     def __str__(self) -> str:
+        what = f"slot {self.slot} was" if self.slot >= 0 else "slots were"
         return (
-            f"slot {self.slot} was moved to {self.source} while its source was being migrated: the two streams that tell of it "
-            "have no common order, so the migration has stopped before it could go wrong. Let the source's resharding end, "
-            "then resume: a full synchronisation is made anew"
+            f"{what} moved to {self.source} while its source was being migrated, and the order of the two streams that tell of it "
+            "is not known: everything has to be copied again, once the source's resharding has ended"
         )
+
+
+@dataclass(eq=False)
+class SlotsOnTheMove(HoldfastError):
+    """A cluster is being resharded."""
+
+    end: str
+
+    def __str__(self) -> str:
+        return f"slots of {self.end} are being moved: a full synchronisation is begun when they have come to rest"
 
 
 @dataclass(eq=False)
@@ -60,6 +70,7 @@ class DatabaseNotMapped(HoldfastError):
 
     def __str__(self) -> str:
         return (
-            f"{self.source} wrote to database {self.database}, for which no database of the target is declared; nothing after "
-            "that was written. Declare one (--database 1=0), or leave the database out with --accept"
+            f"{self.source} uses database {self.database}, for which the target has no place; nothing behind that was written. Give "
+            f"this migration up (holdfast migrate stop), and start it again with --map-db {self.database}=N, N a database of the target's "
+            "that no other is mapped to"
         )

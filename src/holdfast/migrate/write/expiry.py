@@ -8,6 +8,7 @@ then finds no key. Therefore such times are held: put off until the stream has s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 LOAD_HOLD_MS = 600_000
 """While a snapshot is written, keys that end within this time are held."""
@@ -24,14 +25,26 @@ def held_in_load(expire_ms: int, now_ms: int) -> int:
     return now_ms + LOAD_HELD_FOR_MS if expire_ms < now_ms + LOAD_HOLD_MS else expire_ms
 
 
-def held_in_stream(name: bytes, words: Sequence[bytes], now_ms: int) -> list[bytes] | None:
+@dataclass(frozen=True)
+class PutOff:
+    """A command whose time was put off."""
+
+    words: list[bytes]
+    own_ms: int
+    given_ms: int
+    of_key: bool
+    """Whether it is the time of the key, and not of fields."""
+
+
+def held_in_stream(name: bytes, words: Sequence[bytes], now_ms: int) -> PutOff | None:
     """The command with its time put off; None where it has none that is near. Args: `name`, in upper case."""
     at, unit_ms = _place(name, words)
     if not at or not words[at].isdigit() or int(words[at]) * unit_ms > now_ms + TAIL_HOLD_MS:
         return None
     found = list(words)
-    found[at] = b"%d" % ((now_ms + TAIL_HELD_FOR_MS) // unit_ms)
-    return found
+    given = (now_ms + TAIL_HELD_FOR_MS) // unit_ms
+    found[at] = b"%d" % given
+    return PutOff(found, int(words[at]) * unit_ms, given * unit_ms, not name.startswith(b"H"))
 
 
 def _place(name: bytes, words: Sequence[bytes]) -> tuple[int, int]:

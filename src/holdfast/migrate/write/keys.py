@@ -87,6 +87,7 @@ KEYLESS = frozenset(
         b"SPUBLISH",
         b"PING",
         b"REPLCONF",
+        b"CLUSTER",
     }
     | {b"SELECT", b"MULTI", b"EXEC"}
 )

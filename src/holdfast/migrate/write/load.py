@@ -11,7 +11,9 @@ from holdfast.codec.crc import crc64, key_slot
 from holdfast.codec.rdb.events import Aux, Function, Header, Key, ValueChunk, ValueEnd
 from holdfast.codec.rdb.parser import Parser
 from holdfast.engine.pipeline import pack, refusal
+from holdfast.migrate.write.checkpoint import PREFIX
 from holdfast.migrate.write.databases import Databases
+from holdfast.migrate.write.errors import SlotMovedAtSource
 from holdfast.migrate.write.expiry import HELD_AT_MOST, held_in_load
 from holdfast.migrate.write.long_values import LongValue
 from holdfast.migrate.write.target import Target
@@ -130,7 +132,12 @@ class Loader:
                 await self.grown()  # type: ignore[misc]
 
     def _cell(self, key: bytes) -> int:
-        return key_slot(key) if self.target.cluster else 0
+        if self.owned is None:
+            return self.target.cell_of(key)
+        slot = key_slot(key)
+        if slot not in self.owned:  # on its way from another shard, whose snapshot may have it as well
+            raise SlotMovedAtSource(slot, "a shard of the source")
+        return slot if self.target.cluster else 0
 
     def _unit(self, cell: int, database: int) -> Unit:
         place = cell if self.target.cluster else database
@@ -146,6 +153,8 @@ class Loader:
     def _restore(self, event: Key) -> None:
         key, value = event.key, event.value
         assert value is not None
+        if key.startswith(PREFIX):
+            return  # another migration's, or the other direction's
         body = b"%c%b%b" % (event.type, value, self._footer)
         payload = body + crc64(body).to_bytes(8, "little")
         ends = b"%d" % self._ends_ms(event)

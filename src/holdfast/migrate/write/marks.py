@@ -49,13 +49,15 @@ class Checkpoints:
                 self.expected[cell] = reply
         return found
 
-    async def set_all(self, place: Place, *, fresh: bool = False) -> None:
-        """Write the same place to every cell, which must have come so far. Args: `fresh`, there were none before.
+    async def set_all(self, place: Place, *, fresh: bool = False, cells: tuple[int, ...] = ()) -> None:
+        """Write the same place to every cell, which must have come so far.
+
+        Args: `fresh`, there were none before; `cells`, these only.
 
         Raises: TargetBroke; CheckpointLost when one was not what was written last.
         """
         value = place.to_bytes()
-        left = list(self.cells)
+        left = list(cells or self.cells)
         for _ in range(600):
             commands = [(cell, Mark(self.key(cell), value).packed()) for cell in left]
             again: list[int] = []
@@ -77,3 +79,8 @@ class Checkpoints:
         chosen = tuple(self.cells if cells is None else cells)
         await self.target.ask_each([(cell, pack("DEL", self.key(cell))) for cell in chosen])
         self.expected.clear()
+
+
+def cells_of(target: Target, owned: frozenset[int] | None) -> tuple[int, ...]:
+    """The cells that a source writes to."""
+    return tuple(sorted(owned)) if target.cluster and owned is not None else tuple(target.cells)

@@ -1,200 +1,228 @@
-"""The mode `write` as the job sees it: a relay and a writer for each shard of the source."""
+"""The mode `write` as the job sees it: a way for each shard of the end that is primary, into the end that follows."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from holdfast.codec.crc import SLOTS
-from holdfast.engine.connection import Endpoint, EngineNode, NodeGone
 from holdfast.engine.pipeline import pack
 from holdfast.errors import HoldfastError
 from holdfast.jobs.folder import JobFolder
 from holdfast.migrate.ends import Side
-from holdfast.migrate.journal import Stage, Switch
+from holdfast.migrate.journal import Switch
 from holdfast.migrate.observe import see_end
-from holdfast.migrate.relay.commands import merged
-from holdfast.migrate.relay.relay import Relay, Settings
-from holdfast.migrate.relay.spool import Spool
-from holdfast.migrate.relay.translation import commands_of, dialect_of, rewriting_for
-from holdfast.migrate.seen import SeenServer
-from holdfast.migrate.settings import Book
-from holdfast.migrate.switching import NotReady
-from holdfast.migrate.write.checkpoint import PREFIX, Marks
+from holdfast.migrate.settings import Book, give_back
+from holdfast.migrate.write.checkpoint import PREFIX
+from holdfast.migrate.write.errors import SlotMovedAtSource, SlotsOnTheMove, TargetStuck
+from holdfast.migrate.write.fence import Fence
 from holdfast.migrate.write.importing import leave
+from holdfast.migrate.write.kept import Kept
 from holdfast.migrate.write.marks import Checkpoints
+from holdfast.migrate.write.moves import Moves, slots_on_the_move
+from holdfast.migrate.write.progress import glance_of, losses_of
+from holdfast.migrate.write.switch import WriteSwitch
 from holdfast.migrate.write.target import Target
-from holdfast.migrate.write.writer import Phase, Writer, WriterSettings
-from holdfast.topology.shards import Keyspace, discover
-from holdfast.topology.slots import expand
+from holdfast.migrate.write.way import Way, Ways, checkpoints_of, marks_of
 
 LOOK_EVERY_S = 0.5
-
-
-@dataclass
-class Way:
-    """One source shard's way into the target."""
-
-    relay: Relay
-    writer: Writer
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    def failure(self) -> BaseException | None:
-        """What ended it, if anything did."""
-        for task in self.tasks:
-            if task.done() and not task.cancelled() and (failed := task.exception()) is not None:
-                return failed
-        return None
-
-    async def rest(self) -> None:
-        """Stop, and let go of the files."""
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        self.relay.spool.close()
+ENDS_EVERY_S = 5.0
+TIMES_ANEW = 3
+"""How often everything is copied again because slots of the source were moved."""
 
 
 class WriteMode:
-    """A `Mover` (see holdfast.migrate.mode) that carries and does not switch."""
+    """A `Mover` (see holdfast.migrate.mode)."""
 
-    def __init__(self, folder: JobFolder, book: Book) -> None:
+    def __init__(self, folder: JobFolder, book: Book, secrets: dict[str, Any]) -> None:
         self.folder = folder
         self.book = book
+        self.kept = Kept(folder, book, secrets)
         self.ways: list[Way] = []
+        """Towards the end that follows."""
         self.trouble = ""
+        self.turn = asyncio.Lock()
+        """Held by whoever changes the ways: the tending, or a switch."""
         self._keys_total = 0
+        self._looked_at_s = 0.0
+        self._anew = ""
+        """Why everything is to be copied again; empty when it is not."""
+        self._times_anew = 0
 
     async def keep(self) -> None:
         """Carry until cancelled. Raises: what makes going on useless, as `Relay.run` and `Writer.run`."""
         while True:
-            try:
-                if not self.ways:
-                    await self._begin()
-                self.trouble = ""
-            except HoldfastError as failed:
-                if str(failed) != self.trouble:
-                    self.folder.tell(str(failed))
-                self.trouble = str(failed)
-            for way in self.ways:
-                if (failure := way.failure()) is not None:
-                    await self.close()
-                    raise failure
-            self._account()
+            async with self.turn:
+                await self.tend()
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _begin(self) -> None:
-        """Make the ways and have them run. Raises: NodeGone and others of the connections."""
+    async def tend(self) -> None:
+        """See to it that the end that follows does so. Raises: as `keep`."""
         journal = self.book.journal
-        source, target = await self._keyspace(Side.SOURCE), await self._keyspace(Side.TARGET)
-        writer, reader = await self._one(Side.SOURCE, source), await self._one(Side.TARGET, target)
-        async with await EngineNode.connect(journal.end(Side.TARGET).endpoint(reader.address)) as node:
-            commands = await commands_of(node, journal.options.accepted, writer, reader)
-        if tuple(journal.more.get("own_keys", ())) != (PREFIX.decode(),):
-            self.book.write(more={**journal.more, "own_keys": [PREFIX.decode()]})
-        self._keys_total = 0
-        for number, shard in enumerate(source.shards):
-            spool = Spool(
-                self.folder.path / f"spool-{number}", journal.options.spool_bytes // len(source.shards)
-            )
-            spool.reopen()
-            settings = Settings(
-                find_source=self._finder(shard.slots[0].first),
-                commands=commands,
-                rewriting=lambda: rewriting_for(dialect_of(reader), commands.databases),
-                accepts_losses="losses" in journal.options.accepted,
-                tell=self.folder.tell,
-            )
-            relay = Relay(spool, settings)
-            made = WriterSettings(
-                Marks(journal.name, f"s{number}"),
-                expand(shard.slots) if source.cluster else None,
-                sole=len(source.shards) == 1,
-                tell=self.folder.tell,
-            )
-            way = Way(relay, Writer(relay, Target(target.seeds), made))
-            way.tasks = [asyncio.create_task(relay.run()), asyncio.create_task(way.writer.run())]
-            self.ways.append(way)
-        seen = await see_end(journal.end(Side.SOURCE))
+        if journal.switch is not None:
+            return  # it was cut off, and will be gone on with
+        try:
+            if not self.ways and not journal.way_back:
+                await self.begin()
+            if time.monotonic() - self._looked_at_s > ENDS_EVERY_S:
+                self._looked_at_s = time.monotonic()
+                await self._map()
+                await self._fences()
+            self.trouble = ""
+        except HoldfastError as failed:
+            if str(failed) != self.trouble:
+                self.folder.tell(str(failed))
+            self.trouble = str(failed)
+        self._account()
+        failure = next((each for way in self.ways if (each := way.failure()) is not None), None)
+        if failure is not None:
+            await self._failed(failure)
+
+    async def begin(self) -> None:
+        """Make the ways to the end that follows, and have them run. Raises: NodeGone and others of the connections."""
+        to = self.book.journal.follower
+        if self.kept.notes.own_keys != (PREFIX.decode(),):
+            self.kept.note(replace(self.kept.notes, own_keys=(PREFIX.decode(),)))
+        making = Ways(self.kept, to, self.moves(to).claim)
+        if self._anew and await slots_on_the_move(self.book.journal.end(to.other)):
+            raise SlotsOnTheMove(self.book.journal.end(to.other).label)
+        ways = await making.make()
+        for way in ways if self._anew else ():
+            way.relay.start_over(self._anew)
+        self._anew = ""
+        try:
+            if self.kept.notes.unmarked is to:
+                await making.mark(ways)
+        except BaseException:
+            for way in ways:
+                await way.rest()
+            raise
+        for way in ways:
+            way.take()
+            way.give()
+        self.ways = ways
+        seen = await see_end(self.book.journal.end(to.other))
         self._keys_total = sum(each.keys for each in seen.primaries)
 
-    async def _keyspace(self, side: Side) -> Keyspace:
-        end = self.book.journal.end(side)
-        found = await discover([end.endpoint(address) for address in end.servers])
-        known = end.knowing((each.host, each.port) for each in found.seeds)
-        if known.servers != end.servers:
-            self.book.write(**{side.value: known})
-        return found
+    def moves(self, to: Side) -> Moves:
+        """Slots that move at the end that is read."""
+        return Moves(self.kept, to, lambda: self.ways)
 
-    async def _one(self, side: Side, keyspace: Keyspace) -> SeenServer:
-        """A primary of the end: which engine it is, and of which version. Raises: NodeGone."""
-        seen = await see_end(self.book.journal.end(side))
-        primary = keyspace.shards[0].primary
-        found = seen.at((primary.host, primary.port)) or (seen.primaries or (None,))[0]
-        if found is None:
-            raise NodeGone(seen.label, "no primary of it answers")
-        return found
+    async def _failed(self, failure: BaseException) -> None:
+        """A way has come to its end: the migration's, or the way back's. Raises: it, where that is the migration's."""
+        ways = list(self.ways)
+        await self.rest()
+        if self.book.journal.primary is Side.SOURCE:
+            if isinstance(failure, SlotMovedAtSource) and self._times_anew < TIMES_ANEW:
+                await self._start_anew(ways, failure)
+                return
+            raise failure
+        if isinstance(failure, TargetStuck):  # the old source may come back: its stream waits in the spool
+            self.folder.tell(str(failure))
+            return
+        self.book.write(way_back=str(failure))
+        self.folder.tell(f"the way back is closed: {failure}")
 
-    def _finder(self, slot: int) -> Callable[[], Awaitable[Endpoint]]:
-        """Where the stream of the shard with that slot is to be had: a replica in sync where that was asked for."""
+    async def _start_anew(self, ways: Sequence[Way], failure: SlotMovedAtSource) -> None:
+        """The streams cannot be put in order: everything is copied again, once the slots have come to rest."""
+        self._times_anew += 1
+        self._anew = str(failure)
+        for way in ways:
+            target = Target(way.writer.target.seeds)
+            try:
+                await target.reconnect()
+                await checkpoints_of(way, target).remove()
+            finally:
+                target.close()
+            way.relay.spool.clear()
+        self.kept.note(self.kept.notes.with_read(Side.SOURCE, ()))
 
-        async def find() -> Endpoint:
-            found = await self._keyspace(Side.SOURCE)
-            shard = found.shards[found.owners()[slot] if found.cluster and slot < SLOTS else 0]
-            if self.book.journal.options.from_replica and shard.replicas:
-                return shard.replicas[0]
-            return shard.primary
+    async def _map(self) -> None:
+        """See that the end that is read has no shard that nobody reads. Raises: SlotMovedAtSource."""
+        making = Ways(self.kept, self.book.journal.follower)
+        keyspace = await making.keyspace(self.book.journal.primary)
+        if self.ways and (strange := making.not_read(keyspace)):
+            await self._failed(SlotMovedAtSource(-1, strange))
+        elif self.ways:
+            await self.moves(self.book.journal.follower).settle()
 
-        return find
+    async def _fences(self) -> None:
+        """Servers that came up after the fence was put up are fenced, and those that were away when it was taken down freed."""
+        notes = self.kept.notes
+        follower = self.book.journal.follower
+        if follower in notes.fences:
+            await Fence(self.kept, follower).mend()
+        if follower.other in notes.fences:
+            await Fence(self.kept, follower.other).take_down()
 
     async def switch(self, to: Side, bound_ms: int, hook: str) -> Switch:
-        """Not offered by this mode. Raises: NotReady, always."""
-        self.book.write(switch=None)
-        raise NotReady(
-            "mode write keeps the target in step and compares it, and does not move the applications itself: stop their writes, "
-            "wait until holdfast migrate status shows no lag, run holdfast migrate verify, point them to the target, then run "
-            "holdfast migrate stop"
-        )
+        """Make `to` the primary end (see `Mover`)."""
+        async with self.turn:
+            return await WriteSwitch(self, bound_ms, hook).run(to)
 
-    async def let_go(self) -> tuple[str, ...]:
-        """Take the checkpoints out of the target, and end its import-mode; what could not be."""
-        journal = self.book.journal
-        end = journal.end(Side.TARGET)
-        seeds = tuple(end.endpoint(address) for address in end.servers)
-        sources = max(1, len(self.ways))
-        await self.close()
-        said: list[str] = []
-        target = Target(seeds, patience_s=10.0)
-        try:
-            sources = max(sources, len((await self._keyspace(Side.SOURCE)).shards))
-        except HoldfastError:
-            self.folder.tell("the source does not answer: as many shards of it are taken as were seen last")
-        try:
-            await target.reconnect()
-            for number in range(sources):
-                marks = Marks(journal.name, f"s{number}")
-                checkpoints = Checkpoints(target, marks, tuple(target.cells))
-                await checkpoints.remove()
-                begun = [(cell, pack("DEL", marks.begun(checkpoints.tag(cell)))) for cell in target.cells]
-                await target.ask_each(begun)
-        except HoldfastError as failed:
-            said.append(f"keys that begin with {PREFIX.decode()} were left in the target: {failed}")
-        finally:
-            target.close()
-        return (*said, *await leave(seeds))
-
-    async def finish(self) -> tuple[str, ...]:
-        """As `let_go`: this mode has no cutover of its own."""
-        return await self.let_go()
-
-    async def close(self, *, forget: bool = False) -> None:
-        """Carry no more. Args: `forget`, delete what is spooled."""
+    async def rest(self) -> None:
+        """Stop every way; what is spooled stays."""
         ways, self.ways = self.ways, []
         for way in ways:
             await way.rest()
-            if forget:
+
+    async def close(self, *, forget: bool = False) -> None:
+        """Carry no more. Args: `forget`, delete what is spooled."""
+        ways = list(self.ways)
+        await self.rest()
+        if forget:
+            for way in ways:
                 way.relay.spool.clear()
+            for folder in self.folder.path.glob("spool-*"):
+                for file in folder.iterdir():
+                    file.unlink(missing_ok=True)
+
+    async def let_go(self) -> tuple[str, ...]:
+        """Leave the target by itself, and the source as it was; what could not be."""
+        await self.rest()
+        said = [*await self._clean(Side.TARGET)]
+        if self.kept.notes.users:  # it has been switched there and back
+            said += await self._clean(Side.SOURCE)
+        for side in (Side.TARGET, Side.SOURCE):
+            if side in self.kept.notes.fences:
+                said += await Fence(self.kept, side).take_down()
+            said += await Fence(self.kept, side).remove_user()
+        return (*said, *await give_back(self.book))
+
+    async def finish(self) -> tuple[str, ...]:
+        """End the way back and clean up both ends. The old source stays fenced: its data is of the past from now on."""
+        await self.rest()
+        said = [*await self._clean(Side.TARGET), *await self._clean(Side.SOURCE)]
+        if Side.TARGET in self.kept.notes.fences:
+            said += await Fence(self.kept, Side.TARGET).take_down()
+        for side in (Side.TARGET, Side.SOURCE):
+            said += await Fence(self.kept, side).remove_user()
+        return (*said, *await give_back(self.book))
+
+    async def _clean(self, side: Side) -> tuple[str, ...]:
+        """Take what is our own out of an end, and end its import-mode; what could not be."""
+        read = self.kept.notes.read.get(side.other, ())
+        end = self.kept.writable(side)
+        seeds = tuple(end.endpoint(address) for address in end.servers)
+        said: list[str] = []
+        target = Target(seeds, patience_s=10.0)
+        try:
+            await target.reconnect()
+            for number in range(len(read)):
+                checkpoints = Checkpoints(target, marks_of(self.kept, side, number), tuple(target.cells))
+                await checkpoints.remove()
+                begun = [
+                    (cell, pack("DEL", checkpoints.marks.begun(checkpoints.tag(cell))))
+                    for cell in target.cells
+                ]
+                await target.ask_each(begun)
+        except HoldfastError as failed:
+            said.append(f"keys that begin with {PREFIX.decode()} were left in the {side.value}: {failed}")
+        finally:
+            target.close()
+        return (*said, *await leave(seeds))
 
     def _account(self) -> None:
         """Write down what must not be forgotten."""
@@ -204,50 +232,13 @@ class WriteMode:
             self.book.write(full_syncs=(*journal.full_syncs, *reasons))
             for way in self.ways:
                 way.relay.counts.reasons = []
-        losses = self._losses()
+        losses = losses_of(self.ways)
         new = {what: count for what, count in losses.items() if count > journal.losses.get(what, 0)}
         if new:
             self.book.write(losses={**self.book.journal.losses, **new})
-
-    def _losses(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for way in self.ways:
-            counts, written = way.relay.counts, way.writer.written
-            for each in (
-                counts.rdb_losses,
-                counts.stream_losses,
-                written.lost,
-                written.refused,
-                way.writer.loaded.lost,
-            ):
-                found = merged(found, each)
-        return found
 
     def glance(self) -> dict[str, Any]:
         """How far it is, for progress.json."""
         if not self.ways:
             return {"phase": "connecting", "trouble": self.trouble}
-        writers, relays = [way.writer for way in self.ways], [way.relay for way in self.ways]
-        order = [Phase.CONNECTING, Phase.STOPPED, Phase.WAITING, Phase.REMOVING, Phase.LOADING, Phase.TAIL]
-        phase = min((writer.phase for writer in writers), key=order.index)
-        lag = sum(
-            max(0, way.relay.spool.end - max(way.writer.position, way.relay.spool.base)) for way in self.ways
-        )
-        rate = sum(relay.meter.per_s for relay in relays)
-        return {
-            "phase": "paused" if self.book.journal.stage is Stage.PAUSED else phase.value,
-            "trouble": self.trouble or next((relay.trouble for relay in relays if relay.trouble), ""),
-            "keys": sum(writer.loaded.keys for writer in writers),
-            "keys_total": self._keys_total,
-            "keys_per_s": round(sum(relay.key_meter.per_s for relay in relays)),
-            "bytes": sum(writer.loaded.read_bytes for writer in writers),
-            "bytes_per_s": round(rate),
-            "offset": sum(relay.spool.end for relay in relays),
-            "applied": sum(writer.position for writer in writers),
-            "lag_bytes": lag,
-            "lag_ms": round(1000 * lag / rate) if rate > 0 and lag else 0,
-            "spool_bytes": sum(relay.spool.held_bytes for relay in relays),
-            "losses": self._losses(),
-            "full_syncs": len(self.book.journal.full_syncs),
-            "continued": sum(relay.counts.continued for relay in relays),
-        }
+        return glance_of(self.ways, self.book.journal, self.trouble, self._keys_total)

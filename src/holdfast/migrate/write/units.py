@@ -139,3 +139,8 @@ def _read_marked(replies: Sequence[Any], expected: bytes | None, error: type, as
 
 def _passes(words: str) -> bool:
     return words.startswith(PASSING) or words.startswith(FULL)
+
+
+def name_of(command: bytes) -> str:
+    """What a packed command is called, in upper case."""
+    return command.split(b"\r\n", 3)[2].decode("ascii", "backslashreplace")[:40].upper()

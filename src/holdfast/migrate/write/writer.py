@@ -11,106 +11,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Protocol
+from collections.abc import Awaitable
 
-from holdfast.engine.connection import CommandRefused, NodeGone, NodeSilent
+from holdfast.engine.connection import NodeGone, NodeSilent
 from holdfast.engine.pipeline import pack
 from holdfast.migrate.relay.serve import Way
 from holdfast.migrate.write.alone import AloneRunner
 from holdfast.migrate.write.batch import Batch, Batcher
-from holdfast.migrate.write.checkpoint import Marks, Place
+from holdfast.migrate.write.checkpoint import Place
 from holdfast.migrate.write.clean import remove_keys
 from holdfast.migrate.write.databases import Databases
 from holdfast.migrate.write.errors import CheckpointLost, TargetStuck
+from holdfast.migrate.write.held import HeldKeys
+from holdfast.migrate.write.history import History, HistorySpool, Phase, Raised, WriterSettings, Written
 from holdfast.migrate.write.importing import enter
-from holdfast.migrate.write.load import Loaded, Loader, Snapshot, SnapshotGone
-from holdfast.migrate.write.marks import Checkpoints
+from holdfast.migrate.write.load import Loaded, Loader, SnapshotGone
+from holdfast.migrate.write.marks import Checkpoints, cells_of
 from holdfast.migrate.write.target import Target, TargetBroke
-from holdfast.migrate.write.units import Mark
+from holdfast.migrate.write.units import Mark, name_of
 
 READ_BYTES = 1 << 20
 LARGEST_READ_BYTES = 1 << 30
-RAISE_EVERY_S = 5.0
-RAISE_IDLE_S = 0.3
-HELD_WITHIN_MS = 10_000
-"""A stream at rest is acknowledged this soon."""
 COMMANDS_IN_CLUSTER = 8_000
 COMMANDS_IN_ONE = 1_000
 """Of one transaction on a target outside a cluster: it holds the server for some milliseconds."""
-
-
-class HistorySpool(Snapshot, Protocol):
-    """A source's history on disk (`migrate.relay.spool.Spool`)."""
-
-    replid: str
-    base: int
-    end: int
-
-    @property
-    def start(self) -> int: ...
-
-    @property
-    def has_rdb(self) -> bool: ...
-
-    def read(self, at: int, length: int) -> bytes: ...
-
-
-class History(Protocol):
-    """Who fills the spool (`migrate.relay.relay.Relay`)."""
-
-    @property
-    def spool(self) -> HistorySpool: ...
-
-    def way(self, replid: str, offset: int) -> Way: ...
-
-    def heard(self, offset: int) -> None: ...
-
-    async def grown(self) -> None: ...
-
-    def start_over(self, why: str) -> None: ...
-
-
-class Phase(StrEnum):
-    """What a writer is doing."""
-
-    CONNECTING = "connecting"
-    WAITING = "waiting for the snapshot"
-    REMOVING = "removing what an earlier snapshot left"
-    LOADING = "full sync"
-    TAIL = "tail"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True)
-class WriterSettings:
-    """How one source is written."""
-
-    marks: Marks
-    owned: frozenset[int] | None = None
-    """The source shard's slots; None where it is not a cluster."""
-    databases: dict[int, int] | None = None
-    """Of the source -> of the target; each to its own number without it."""
-    sole: bool = True
-    """Whether this is the only source, so that a flush of it is a flush of the target."""
-    tell: Callable[[str], None] = lambda _: None
-
-
-@dataclass
-class Written:
-    """What a writer has done since it was made."""
-
-    commands: int = 0
-    repeated: int = 0
-    """Times that the stream was replayed from an older place."""
-    loads: int = 0
-    removed: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    """What the target refused for good, by the engine's words."""
-    lost: dict[str, int] = field(default_factory=dict)
-    """What could not be carried exactly, by what it was."""
 
 
 class Writer:
@@ -123,15 +47,16 @@ class Writer:
         self.phase = Phase.CONNECTING
         self.written = Written()
         self.loaded = Loaded()
+        self.held = HeldKeys()
+        self.owned = settings.owned
+        """The source shard's slots; None where it is not a cluster."""
+        self.waits_for = -1
+        """Slot of another shard that the stream has come to, and that is not ours to write yet."""
         self.position = -1
         """Offset up to which everything is in the target; -1 before the snapshot is."""
         self._replid = ""
         self._database = 0
-        self._raised = -1
-        self._raised_at_s = 0.0
-        self._read_at_s = 0.0
-        self._hurry = False
-        """Somebody waits for an acknowledgement."""
+        self._raised = Raised()
         self._applied: dict[int, int] = {}
         self._repeats_until = 0
         """Up to here commands may have run before: refusals then say nothing."""
@@ -170,12 +95,34 @@ class Writer:
         """Have all that the spool holds now written and acknowledged; the offset that is. Raises: TargetStuck after the bound."""
         wanted = self.history.spool.end
         end = time.monotonic() + bound_s
-        while self._raised < wanted or self.phase is not Phase.TAIL:
-            self._hurry = True
+        while self._raised.offset < wanted or self.phase is not Phase.TAIL:
+            self._raised.hurry = True
             if time.monotonic() > end:
-                raise TargetStuck(str(self.target.seeds[0]), bound_s, f"it is at {self._raised} of {wanted}")
+                raise TargetStuck(
+                    str(self.target.seeds[0]), bound_s, f"it is at {self._raised.offset} of {wanted}"
+                )
             await asyncio.sleep(0.005)
-        return self._raised
+        return self._raised.offset
+
+    @property
+    def database(self) -> int:
+        """The source's, selected at `position`."""
+        return self._database
+
+    def own(self, slots: frozenset[int]) -> None:
+        """Write these slots of the stream from here on: some were given away, or came."""
+        self.owned = self._batcher.owned = self._alone.owned = slots
+        self._marks.cells = cells_of(self.target, slots)
+
+    async def mark(self, slots: frozenset[int], place: Place) -> None:
+        """Write the checkpoints of slots that are about to come. Raises: TargetBroke, CheckpointLost."""
+        if self.target.cluster:
+            await self._marks.set_all(place, fresh=True, cells=tuple(slots))
+
+    async def let_go_of_ttls(self) -> None:
+        """Every key gets its own end: nothing of the source follows. Raises: TargetBroke."""
+        if self._batcher.holds_ttl:
+            await self.held.let_go(self.target, self._batcher.databases, every=True)
 
     async def _connect(self) -> None:
         self.phase = Phase.CONNECTING
@@ -186,12 +133,9 @@ class Writer:
         count = target.keyspace.databases if target.keyspace and not target.cluster else 1
         databases = Databases(count, settings.databases, settings.marks.source)
         most = COMMANDS_IN_CLUSTER if target.cluster else COMMANDS_IN_ONE
-        self._batcher = Batcher(
-            databases, target.cluster, settings.owned, settings.marks.source, most, holds_ttl
-        )
-        cells = sorted(settings.owned) if target.cluster and settings.owned is not None else target.cells
-        self._marks = Checkpoints(target, settings.marks, tuple(cells))
-        self._alone = AloneRunner(target, databases, self._marks, settings.owned, settings.sole)
+        self._batcher = Batcher(databases, target.cluster, self.owned, most, holds_ttl)
+        self._marks = Checkpoints(target, settings.marks, cells_of(target, self.owned))
+        self._alone = AloneRunner(target, databases, self._marks, self.owned, settings.sole)
 
     async def _forget(self) -> None:
         """Take the checkpoints away, so that nothing can be taken for known that is not."""
@@ -223,14 +167,14 @@ class Writer:
             for cell, place in places.items()
             if place is not None and place.offset > self.position
         }
-        self._raised = self.position
+        self._raised.offset = self.position
         self._repeats_until = self.history.spool.end
         return True
 
     async def _load(self) -> None:
         """Write the snapshot, whole, then the first checkpoints."""
         self.phase = Phase.WAITING
-        self.position = self._raised = -1
+        self.position = self._raised.offset = -1
         spool = self.history.spool
         while not spool.has_rdb:
             if spool.replid:
@@ -249,13 +193,15 @@ class Writer:
         if been:
             self.phase = Phase.REMOVING
             for database in self._batcher.databases.all():
-                self.written.removed += await remove_keys(self.target, database, self.settings.owned)
+                self.written.removed += await remove_keys(self.target, database, self.owned)
         self.phase = Phase.LOADING
         self.written.loads += 1
-        loader = Loader(self.target, self._batcher.databases, self.settings.owned, self.history.grown)
+        loader = Loader(self.target, self._batcher.databases, self.owned, self.history.grown)
         loader.now_ms = _now_ms() if self._batcher.holds_ttl else 0
         self.loaded = loader.done
+        self.held = HeldKeys()
         await loader.load(spool, still)
+        self.held.from_snapshot = loader.done.held
         place = Place(replid, base, self.loaded.database)
         await self._until_replicated()
         await self._marks.set_all(place, fresh=True)
@@ -276,9 +222,7 @@ class Writer:
                 )
 
     def _acknowledged(self) -> None:
-        self._raised = self.position
-        self._raised_at_s = time.monotonic()
-        self._hurry = False
+        self._raised = Raised(self.position, time.monotonic(), self._raised.read_at_s)
         self.history.heard(self.position)
 
     async def _tail(self) -> None:
@@ -295,11 +239,15 @@ class Writer:
                     if self.history.way(self._replid, self.position) is not Way.CONTINUE:
                         raise SnapshotGone
                     self._replid = spool.replid
+                    self._raised.offset, self._raised.hurry = -1, True  # the checkpoints are to name it soon
                 data = _read(spool, at, length)
                 batch = self._batcher.make(data, at, database, self._applied, _now_ms()) if data else None
                 if batch is None or (batch.end == at and batch.alone is None):
                     await _done(writing)
                     writing = None
+                    if batch is not None and batch.foreign >= 0:
+                        await self._claim(batch.foreign)
+                        continue
                     if data and len(data) == length < LARGEST_READ_BYTES:
                         length *= 4  # a command longer than what was read
                         continue
@@ -307,7 +255,7 @@ class Writer:
                         await self.history.grown()
                     continue
                 length = READ_BYTES
-                self._read_at_s = time.monotonic()
+                self._raised.read_at_s = time.monotonic()
                 await _done(writing)
                 writing = asyncio.ensure_future(self._write(batch))
                 at, database = batch.end, batch.database
@@ -318,7 +266,7 @@ class Writer:
                     self.written.commands += 1
                     at = self.position = batch.alone.offset
                     await self._raise()
-                elif self._raised_at_s + RAISE_EVERY_S < time.monotonic():
+                elif self._raised.due(time.monotonic(), idle=False):
                     await writing
                     writing = None
                     await self._raise_when_due(idle=False)
@@ -326,6 +274,14 @@ class Writer:
             if writing is not None:
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
+
+    async def _claim(self, slot: int) -> None:
+        """Wait until a slot that another shard had is ours to write. Raises: SlotMovedAtSource."""
+        self.waits_for = slot
+        try:
+            await self.settings.claim(slot)
+        finally:
+            self.waits_for = -1
 
     async def _write(self, batch: Batch) -> None:
         """Have a batch done; `position` is then behind it."""
@@ -344,6 +300,7 @@ class Writer:
             if unit.marked:
                 keys.expected[unit.cell] = value
         self.written.commands += batch.commands
+        self.held.add(batch.held)
         for why in batch.lost:
             self.written.lost[why] = self.written.lost.get(why, 0) + 1
         self.position, self._database = batch.end, batch.database
@@ -352,13 +309,9 @@ class Writer:
 
     async def _raise_when_due(self, *, idle: bool) -> bool:
         """Raise the checkpoints and acknowledge, when it is time; whether anything was done."""
-        if idle and self.loaded.held:
-            await self._let_go_of_ttls()
-        now = time.monotonic()
-        # A trickle of writes is not rest: raising all checkpoints after each of them would cost more than they do.
-        at_rest = idle and now - self._read_at_s >= RAISE_IDLE_S
-        due = at_rest or (idle and self._hurry) or now - self._raised_at_s >= RAISE_EVERY_S
-        if self.position == self._raised or not due:
+        if idle and self._batcher.holds_ttl:
+            await self.held.let_go(self.target, self._batcher.databases)
+        if self.position == self._raised.offset or not self._raised.due(time.monotonic(), idle=idle):
             return False
         await self._raise()
         return True
@@ -368,39 +321,14 @@ class Writer:
         if self._applied:
             return  # some cells are ahead: theirs must not go back
         await self._marks.set_all(Place(self._replid, self.position, self._database))
-        self._raised_at_s = time.monotonic()
+        self._raised.at_s = time.monotonic()
         if await self.target.replicated():
             self._acknowledged()
-
-    async def _let_go_of_ttls(self) -> None:
-        """The stream has been caught up with: keys that still have the time they were put off to get their own.
-
-        One that the stream has since given another, or none, keeps that. The target's clock is taken for ours, within seconds.
-        """
-        held, self.loaded.held = self.loaded.held, []
-        databases = self._batcher.databases
-        for database in {each[0] for each in held} if not self.target.cluster else (0,):
-            chosen = [each for each in held if each[0] == database]
-            cells = [self.target.cell_of(key) for _, key, _, _ in chosen]
-            if not self.target.cluster:
-                await self.target.ask_cell(0, "SELECT", databases.of(database))
-            asked = [(cell, pack("PTTL", key)) for cell, (_, key, _, _) in zip(cells, chosen, strict=True)]
-            left = await self.target.ask_each(asked)
-            now_ms = _now_ms()
-            await self.target.ask_each(
-                [
-                    (cell, pack("PEXPIREAT", key, ends_ms))
-                    for cell, (_, key, ends_ms, held_ms), ttl in zip(cells, chosen, left, strict=True)
-                    if isinstance(ttl, int) and ttl >= 0 and abs(now_ms + ttl - held_ms) < HELD_WITHIN_MS
-                ]
-            )
-            if not self.target.cluster:
-                await self.target.ask_cell(0, "SELECT", 0)
 
     def _refused(self, command: bytes, words: str) -> None:
         if 0 <= self.position < self._repeats_until:
             return
-        what = f"{_name_of(command)}: {words[:120]}"
+        what = f"{name_of(command)}: {words[:120]}"
         self.written.refused[what] = self.written.refused.get(what, 0) + 1
 
 
@@ -421,10 +349,3 @@ def _read(spool: HistorySpool, at: int, length: int) -> bytes:
         return spool.read(at, length)
     except KeyError:
         raise SnapshotGone from None
-
-
-def _name_of(command: bytes) -> str:
-    return command.split(b"\r\n", 3)[2].decode("ascii", "backslashreplace")[:40].upper()
-
-
-__all__ = ["CommandRefused", "History", "HistorySpool", "Phase", "Writer", "WriterSettings", "Written"]

@@ -10,7 +10,7 @@ from holdfast.codec.crc import key_slot
 from holdfast.codec.stream import write_command
 from holdfast.migrate.write.batch import Batch, Batcher
 from holdfast.migrate.write.databases import Databases
-from holdfast.migrate.write.errors import DatabaseNotMapped, SlotMovedAtSource
+from holdfast.migrate.write.errors import DatabaseNotMapped
 
 
 def stream(*commands: str) -> bytes:
@@ -68,13 +68,19 @@ def test_what_a_cell_has_already_is_left_out_for_that_cell_only() -> None:
     }
 
 
-def test_a_slot_that_is_not_the_sources_own_is_an_error() -> None:
+def test_a_slot_that_is_not_the_sources_own_ends_the_stretch_before_it() -> None:
     owned = frozenset({key_slot(b"a")})
-    with pytest.raises(SlotMovedAtSource) as moved:
-        cluster(owned=owned, source="s1").make(stream("SET a 1", "RESTORE b 0 x"), 0, 0, {})
-    assert moved.value.slot == key_slot(b"b")
-    with pytest.raises(SlotMovedAtSource):
-        cluster(owned=owned).make(stream("DEL a b"), 0, 0, {})
+    batch = cluster(owned=owned).make(stream("SET a 1", "RESTORE b 0 x", "SET a 2"), 0, 0, {})
+    assert (batch.foreign, batch.end) == (key_slot(b"b"), len(stream("SET a 1")))
+    assert plainly(batch) == {key_slot(b"a"): (False, stream("SET a 1"))}
+    batch = cluster(owned=owned).make(stream("DEL a b"), 0, 0, {})
+    assert (batch.foreign, batch.end, batch.units) == (key_slot(b"b"), 0, {})
+
+
+def test_a_migrations_own_keys_are_not_carried() -> None:
+    mark = "holdfast:migration:{a}:m:s0"
+    data = stream(f"GETSET {mark} x", f"DEL {mark} b", "SET a 1")
+    assert plainly(cluster().make(data, 0, 0, {})) == {key_slot(b"a"): (False, stream("SET a 1"))}
 
 
 def test_a_database_without_a_place_is_an_error() -> None:

@@ -1,0 +1,58 @@
+"""What a user may do, as ACL LIST tells it, taken apart so that a fence can take all writing away and give it back. Pure.
+
+Passwords, keys and channels are never touched, and never kept. Source: ACLDescribeUser and ACLSetUser in src/acl.c of Redis
+6.2 to 8.0 and Valkey 8.0 to 9.1; `off` alone leaves open connections writing (measured).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+USERS_FROM = (6, 0, 0)
+CHANNELS_FROM = (6, 2, 0)
+SELECTORS_FROM = (7, 0, 0)
+"""From here on a user may have further sets of rights, and ACL DRYRUN tells what it may do."""
+
+
+@dataclass(frozen=True)
+class Rights:
+    """Which commands a user may use."""
+
+    commands: tuple[str, ...]
+    """Rules in order: `+@all`, `-@dangerous`, `+get`."""
+    selectors: tuple[str, ...] = ()
+    """Further sets of rights, each in its parentheses."""
+
+
+def read_user(line: str) -> tuple[str, Rights]:
+    """One line of ACL LIST: `user NAME on #hash ~* &* +@all (~x* +get)`."""
+    words = line.split()
+    commands: list[str] = []
+    selectors: list[str] = []
+    within: list[str] = []
+    for word in words[2:]:
+        if within or word.startswith("("):
+            within.append(word)
+            if word.endswith(")"):
+                selectors.append(" ".join(within))
+                within = []
+        elif word[:1] in {"+", "-"} or word in {"allcommands", "nocommands"}:
+            commands.append(word)
+    return words[1], Rights(tuple(commands), tuple(selectors))
+
+
+def without_writes(version: tuple[int, int, int]) -> tuple[str, ...]:
+    """What takes every write command away, whatever gave it: words of ACL SETUSER behind the name."""
+    return ("clearselectors", "-@write") if version >= SELECTORS_FROM else ("-@write",)
+
+
+def as_before(rights: Rights, version: tuple[int, int, int]) -> tuple[str, ...]:
+    """What gives a user back what it was allowed: words of ACL SETUSER behind the name."""
+    head = ("clearselectors", "nocommands") if version >= SELECTORS_FROM else ("nocommands",)
+    return (*head, *rights.commands, *rights.selectors)
+
+
+def own_rights(password_hash: str, version: tuple[int, int, int]) -> tuple[str, ...]:
+    """What makes a user that may do everything, with that password alone. Args: `password_hash`, SHA-256 in hex."""
+    channels = ("allchannels",) if version >= CHANNELS_FROM else ()
+    return ("reset", "on", f"#{password_hash}", "allkeys", *channels, "allcommands")

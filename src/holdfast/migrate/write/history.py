@@ -1,0 +1,114 @@
+"""What a writer is given and what it tells: the history it writes, its settings, what it is doing and has done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from holdfast.migrate.relay.serve import Way
+from holdfast.migrate.write.checkpoint import Marks
+from holdfast.migrate.write.errors import SlotMovedAtSource
+from holdfast.migrate.write.load import Snapshot
+
+
+class HistorySpool(Snapshot, Protocol):
+    """A source's history on disk (`migrate.relay.spool.Spool`)."""
+
+    replid: str
+    base: int
+    end: int
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def has_rdb(self) -> bool: ...
+
+    def read(self, at: int, length: int) -> bytes: ...
+
+
+class History(Protocol):
+    """Who fills the spool (`migrate.relay.relay.Relay`)."""
+
+    @property
+    def spool(self) -> HistorySpool: ...
+
+    def way(self, replid: str, offset: int) -> Way: ...
+
+    def heard(self, offset: int) -> None: ...
+
+    async def grown(self) -> None: ...
+
+    def start_over(self, why: str) -> None: ...
+
+
+class Phase(StrEnum):
+    """What a writer is doing."""
+
+    CONNECTING = "connecting"
+    WAITING = "waiting for the snapshot"
+    REMOVING = "removing what an earlier snapshot left"
+    LOADING = "full sync"
+    TAIL = "tail"
+    STOPPED = "stopped"
+
+
+async def never_ours(slot: int) -> None:
+    """Nobody knows of slots that move. Raises: SlotMovedAtSource, always."""
+    raise SlotMovedAtSource(slot, "another shard")
+
+
+@dataclass(frozen=True)
+class WriterSettings:
+    """How one source is written."""
+
+    marks: Marks
+    owned: frozenset[int] | None = None
+    """The source shard's slots; None where it is not a cluster."""
+    databases: dict[int, int] | None = None
+    """Of the source -> of the target; each to its own number without it."""
+    sole: bool = True
+    """Whether this is the only source, so that a flush of it is a flush of the target."""
+    claim: Callable[[int], Awaitable[None]] = never_ours
+    """Waits until a slot of another shard, which the stream has come to, is this source's to write."""
+    tell: Callable[[str], None] = lambda _: None
+
+
+RAISE_EVERY_S = 5.0
+RAISE_IDLE_S = 0.3
+"""A stream at rest is acknowledged this soon."""
+
+
+@dataclass
+class Raised:
+    """How far all checkpoints have been raised."""
+
+    offset: int = -1
+    at_s: float = 0.0
+    read_at_s: float = 0.0
+    """When there was last something to write."""
+    hurry: bool = False
+    """Somebody waits for an acknowledgement."""
+
+    def due(self, now_s: float, *, idle: bool) -> bool:
+        """Whether it is time to do it again. Args: `idle`, there is nothing to write at the moment."""
+        # A trickle of writes is not rest: raising all checkpoints after each of them would cost more than they do.
+        at_rest = idle and now_s - self.read_at_s >= RAISE_IDLE_S
+        return at_rest or (idle and self.hurry) or now_s - self.at_s >= RAISE_EVERY_S
+
+
+@dataclass
+class Written:
+    """What a writer has done since it was made."""
+
+    commands: int = 0
+    repeated: int = 0
+    """Times that the stream was replayed from an older place."""
+    loads: int = 0
+    removed: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    """What the target refused for good, by the engine's words."""
+    lost: dict[str, int] = field(default_factory=dict)
+    """What could not be carried exactly, by what it was."""

@@ -1,0 +1,114 @@
+"""What the mode `write` keeps in the journal, beside what all modes keep. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from holdfast.engine.facts import Address
+from holdfast.migrate.ends import Side
+from holdfast.migrate.write.acl import Rights
+from holdfast.topology.slots import SlotRange
+
+
+@dataclass(frozen=True)
+class ReadShard:
+    """A shard that is read: one stream, one way."""
+
+    members: tuple[Address, ...]
+    """Its servers, as they were last seen; one of them is its primary."""
+    slots: tuple[SlotRange, ...] = ()
+    """What of its stream is ours to write; empty outside a cluster."""
+    replid: str = ""
+    """The history that it is read in since the last switch, and from where on; empty where it begins with a snapshot."""
+    offset: int = -1
+
+
+Fenced = Mapping[str, Mapping[str, Rights]]
+"""Server -> user -> what it was allowed."""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """All of it."""
+
+    own_keys: tuple[str, ...] = ()
+    """What keys begin with that are no one's data."""
+    read: Mapping[Side, tuple[ReadShard, ...]] = field(default_factory=dict)
+    """The shards of each end that is, or was, read."""
+    unmarked: Side | None = None
+    """The end in which the first checkpoints behind the last switch have still to be written."""
+    fences: Mapping[Side, Fenced] = field(default_factory=dict)
+    """Ends whose applications' writes are refused."""
+    users: tuple[Side, ...] = ()
+    """Ends that have a user of ours."""
+
+    def with_fence(self, side: Side, fenced: Fenced) -> Self:
+        """The same, that end fenced so; an empty one takes it away."""
+        others = {each: users for each, users in self.fences.items() if each is not side}
+        return replace(self, fences={**others, side: fenced} if fenced else others)
+
+    def with_read(self, side: Side, shards: tuple[ReadShard, ...]) -> Self:
+        """The same, with these shards of that end."""
+        return replace(self, read={**self.read, side: shards})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` takes them back."""
+        return {
+            "own_keys": list(self.own_keys),
+            "read": {side.value: [_shard(each) for each in shards] for side, shards in self.read.items()},
+            "unmarked": self.unmarked.value if self.unmarked else None,
+            "fences": {
+                side.value: {
+                    server: {
+                        user: {"commands": list(rights.commands), "selectors": list(rights.selectors)}
+                        for user, rights in users.items()
+                    }
+                    for server, users in fenced.items()
+                }
+                for side, fenced in self.fences.items()
+            },
+            "users": [side.value for side in self.users],
+        }
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Self:
+        """Take back what `to_json` gave; nothing of it is there before the first time."""
+        return cls(
+            own_keys=tuple(facts.get("own_keys", ())),
+            read={
+                Side(side): tuple(_read_shard(each) for each in shards)
+                for side, shards in facts.get("read", {}).items()
+            },
+            unmarked=Side(facts["unmarked"]) if facts.get("unmarked") else None,
+            fences={
+                Side(side): {
+                    server: {
+                        user: Rights(tuple(each["commands"]), tuple(each["selectors"]))
+                        for user, each in users.items()
+                    }
+                    for server, users in fenced.items()
+                }
+                for side, fenced in facts.get("fences", {}).items()
+            },
+            users=tuple(Side(side) for side in facts.get("users", ())),
+        )
+
+
+def _shard(shard: ReadShard) -> dict[str, Any]:
+    return {
+        "members": [list(each) for each in shard.members],
+        "slots": [[each.first, each.last] for each in shard.slots],
+        "replid": shard.replid,
+        "offset": shard.offset,
+    }
+
+
+def _read_shard(facts: Mapping[str, Any]) -> ReadShard:
+    return ReadShard(
+        tuple((str(host), int(port)) for host, port in facts["members"]),
+        tuple(SlotRange(first, last) for first, last in facts["slots"]),
+        str(facts["replid"]),
+        int(facts["offset"]),
+    )
