@@ -249,6 +249,13 @@ def test_a_compressed_name_that_cannot_be_expanded_does_not_pass() -> None:
                 b"".join(rewriter.feed(body[at : at + size]) for at in range(0, len(body), size))
 
 
+def test_a_note_on_no_key_does_not_pass() -> None:
+    body = b"REDIS0013\xf3\x00\xff"
+    rewriter = Rewriter(target("valkey-8.1"))
+    with pytest.raises(CorruptRdb, match=r"byte 11.*opcode 255"):
+        rewriter.feed(body + crc64(body).to_bytes(8, "little"))
+
+
 def test_nothing_with_an_end_comes_of_a_damaged_file() -> None:
     data = bytearray(corpus.rdb("redis-8.0.6-strings"))
     data[len(data) // 2] ^= 1

@@ -226,7 +226,12 @@ class Scanner(Walker):
         return 1
 
     def _opcode(self, number: int) -> int:
-        """A record that is no key. (A key's expiry before it belongs to nothing: the engines ignore it too.)"""
+        """A record that is no key. (A key's expiry before it belongs to nothing: the engines ignore it too. A module's note
+        on a key does not: a target that knows no such notes could not read on.)
+        """
+        if self.meta_at >= 0:
+            self.at -= 1
+            raise self._corrupt("the key on which a module made a note", f"opcode {number}")
         if number == types.SELECTDB:
             if not self._length():
                 return self._short(self.need)
