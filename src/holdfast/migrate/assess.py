@@ -37,6 +37,7 @@ WANTED = (
     "repl-backlog-size",
     "tls-replication",
     "aclfile",
+    "appendonly",
     "client-output-buffer-limit",
 )
 

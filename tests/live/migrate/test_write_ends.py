@@ -33,11 +33,10 @@ def test_passwords_and_tls_and_a_fence_that_outlasts_restarts(tmp_path: Path) ->
     ours, theirs = make_tls(tmp_path / "ours"), make_tls(tmp_path / "theirs")
     for name, word in (("from", "old-word"), ("to", "new-word")):
         (tmp_path / name).write_text(f"default\n{word}\n")
-    kept = ("appendonly yes",)
     with (
         benched() as bench,
-        plain(need("redis-8.0"), *kept, password="old-word", tls=ours) as source,
-        plain(need("valkey-8.0"), *kept, password="new-word", tls=theirs) as target,
+        plain(need("redis-8.0"), password="old-word", tls=ours) as source,
+        plain(need("valkey-8.0"), password="new-word", tls=theirs) as target,
     ):
         fill(source, 300, field_ttls=False)
         words = ["--from-auth-file", str(tmp_path / "from"), "--to-auth-file", str(tmp_path / "to")]
@@ -47,6 +46,7 @@ def test_passwords_and_tls_and_a_fence_that_outlasts_restarts(tmp_path: Path) ->
         in_step(bench)
         bench.run("migrate", "cutover", "m", check=True)
         assert refused(source.client)
+        source.client.save()
         source.kill()
         source.start()
         assert refused(source.client)
@@ -56,6 +56,7 @@ def test_passwords_and_tls_and_a_fence_that_outlasts_restarts(tmp_path: Path) ->
         bench.run("migrate", "rollback", "m", check=True)
         assert not refused(source.client)
         assert refused(target.client)
+        target.client.save()
         target.kill()
         target.start()
         assert refused(target.client)
@@ -190,3 +191,28 @@ def test_keys_whose_end_was_put_off_end_when_they_should_behind_a_cutover() -> N
         until(lambda: not target.client.keys("soon:*"), 15)
         in_step(bench)
         assert bench.run("migrate", "verify", "m", "--json", check=True).facts["different"] == 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+def test_an_append_only_file_that_is_loaded_without_its_transactions_closes_the_way_back() -> None:
+    """Redis 7.0 and 8.0, Valkey 8.0 and 8.1 load their file as `default`, and EXEC asks for the rights that the fence has taken."""
+    with (
+        benched() as bench,
+        plain(need("redis-8.0"), "appendonly yes") as source,
+        plain(need("valkey-9.1")) as target,
+    ):
+        fill(source, 50, field_ttls=False)
+        ends = ("--from", source.url, "--to", target.url, "--mode", "write")
+        said = bench.run("migrate", "start", "m", *ends)
+        assert said.code == 1
+        assert "--accept source-aof" in said.err
+        bench.run("migrate", "start", "m", *ends, "--accept", "source-aof", check=True)
+        in_step(bench)
+        bench.run("migrate", "cutover", "m", check=True)
+        in_step(bench)
+        source.kill()
+        source.start()
+        until(lambda: "was restarted while it was fenced" in status(bench)["way_back"], 40)
+        assert bench.run("migrate", "rollback", "m").code == 1
+        bench.run("migrate", "finish", "m", "--yes", check=True)

@@ -202,7 +202,6 @@ async def test_slots_that_an_engine_moves_whole_are_followed_in_order() -> None:
             if turns == 1:
                 await move_whole(source.primaries[0], source.primaries[1], 0, 900)
                 await move_whole(source.primaries[2], source.primaries[0], 11_000, 11_900)
-                await move_whole(source.primaries[1], source.primaries[0], 100, 300)
 
         await there_and_back(source.servers, target, meanwhile=meanwhile)
 

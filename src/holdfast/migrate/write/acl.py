@@ -14,6 +14,14 @@ SELECTORS_FROM = (7, 0, 0)
 """From here on a user may have further sets of rights, and ACL DRYRUN tells what it may do."""
 
 
+def forgets_transactions(engine: str, version: tuple[int, int, int]) -> bool:
+    """Whether a server whose `default` may not write leaves out every transaction when it loads its append-only file.
+
+    Measured: Redis 7.0 and 8.0, Valkey 8.0 and 8.1 do, Redis 6.2 and Valkey 9.1 do not. The loader is `default`, and EXEC asks for rights.
+    """
+    return version >= SELECTORS_FROM and not (engine == "valkey" and version >= (9, 1, 0))
+
+
 @dataclass(frozen=True)
 class Rights:
     """Which commands a user may use."""

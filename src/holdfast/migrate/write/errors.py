@@ -52,6 +52,19 @@ class SlotMovedAtSource(HoldfastError):
 
 
 @dataclass(eq=False)
+class RestartedIncomplete(HoldfastError):
+    """A fenced server has loaded its append-only file without the transactions in it."""
+
+    server: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.server} was restarted while it was fenced, and engines of its kind leave out every transaction of their append-only "
+            "file then: what it holds is not known any more. The file itself is whole"
+        )
+
+
+@dataclass(eq=False)
 class SlotsOnTheMove(HoldfastError):
     """A cluster is being resharded."""
 

@@ -18,8 +18,18 @@ from holdfast.migrate.ends import End, Side
 from holdfast.migrate.observe import see_end
 from holdfast.migrate.seen import SeenServer
 from holdfast.migrate.switching import NotReady
-from holdfast.migrate.write.acl import USERS_FROM, Rights, as_before, own_rights, read_user, without_writes
+from holdfast.migrate.write.acl import (
+    USERS_FROM,
+    Rights,
+    as_before,
+    forgets_transactions,
+    own_rights,
+    read_user,
+    without_writes,
+)
+from holdfast.migrate.write.errors import RestartedIncomplete
 from holdfast.migrate.write.kept import Kept
+from holdfast.topology.seen import Role
 
 _NO_FILE = "not configured to use an ACL file"
 
@@ -75,9 +85,14 @@ class Fence:
         return await self._fence((await see_end(self._end)).servers)
 
     async def mend(self) -> tuple[str, ...]:
-        """Fence servers that have come up since the fence was put up. As `put_up`."""
+        """Fence servers that have come up since the fence was put up. As `put_up`. Raises: RestartedIncomplete too."""
         known = self.kept.notes.fences.get(self.side, {})
         seen = await see_end(self._end)
+        for server in seen.servers:
+            run = self.kept.notes.runs.get(_name(server), server.run_id)
+            loaded = server.role is Role.PRIMARY and server.info.get("aof_enabled") == "1"
+            if run != server.run_id and loaded and forgets_transactions(server.engine, server.version):
+                raise RestartedIncomplete(server.title)
         return await self._fence([each for each in seen.servers if _name(each) not in known])
 
     async def _fence(self, servers: Sequence[SeenServer]) -> tuple[str, ...]:
@@ -86,8 +101,9 @@ class Fence:
         fenced = dict(notes.fences.get(self.side, {}))
         for server, users in zip(servers, rights, strict=True):
             fenced[_name(server)] = {**users, **fenced.get(_name(server), {})}
-        if fenced != notes.fences.get(self.side, {}):
-            self.kept.note(notes.with_fence(self.side, fenced))
+        runs = {**notes.runs, **{_name(each): each.run_id for each in servers}}
+        if fenced != notes.fences.get(self.side, {}) or runs != notes.runs:
+            self.kept.note(replace(notes.with_fence(self.side, fenced), runs=runs))
         taking = zip(servers, rights, strict=True)
         said = await asyncio.gather(*(self._take_away(each, tuple(users)) for each, users in taking))
         return tuple(each for each in said if each)

@@ -16,7 +16,12 @@ from holdfast.migrate.journal import Switch
 from holdfast.migrate.observe import see_end
 from holdfast.migrate.settings import Book, give_back
 from holdfast.migrate.write.checkpoint import PREFIX
-from holdfast.migrate.write.errors import SlotMovedAtSource, SlotsOnTheMove, TargetStuck
+from holdfast.migrate.write.errors import (
+    RestartedIncomplete,
+    SlotMovedAtSource,
+    SlotsOnTheMove,
+    TargetStuck,
+)
 from holdfast.migrate.write.fence import Fence
 from holdfast.migrate.write.importing import leave
 from holdfast.migrate.write.kept import Kept
@@ -115,7 +120,7 @@ class WriteMode:
         ways = list(self.ways)
         await self.rest()
         if self.book.journal.primary is Side.SOURCE:
-            if isinstance(failure, SlotMovedAtSource) and self._times_anew < TIMES_ANEW:
+            if isinstance(failure, SlotMovedAtSource | RestartedIncomplete) and self._times_anew < TIMES_ANEW:
                 await self._start_anew(ways, failure)
                 return
             raise failure
@@ -125,8 +130,8 @@ class WriteMode:
         self.book.write(way_back=str(failure))
         self.folder.tell(f"the way back is closed: {failure}")
 
-    async def _start_anew(self, ways: Sequence[Way], failure: SlotMovedAtSource) -> None:
-        """The streams cannot be put in order: everything is copied again, once the slots have come to rest."""
+    async def _start_anew(self, ways: Sequence[Way], failure: BaseException) -> None:
+        """What the target has cannot be gone on from: everything is copied again, once no slots move."""
         self._times_anew += 1
         self._anew = str(failure)
         for way in ways:
@@ -153,7 +158,11 @@ class WriteMode:
         notes = self.kept.notes
         follower = self.book.journal.follower
         if follower in notes.fences:
-            await Fence(self.kept, follower).mend()
+            try:
+                await Fence(self.kept, follower).mend()
+            except RestartedIncomplete as failure:
+                await self._failed(failure)
+                await Fence(self.kept, follower).put_up()  # and its run of now is known
         if follower.other in notes.fences:
             await Fence(self.kept, follower.other).take_down()
 

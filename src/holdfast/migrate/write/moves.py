@@ -32,8 +32,10 @@ from holdfast.topology.slots import Slots, expand, ranges
 LOOK_EVERY_S = 0.05
 MAP_EVERY_S = 0.5
 SETTLE_S = 1.0
-CLAIM_S = 900.0
-"""A slot that is on its way for so long does not come."""
+COMES_WITHIN_S = 5.0
+"""A slot does not come that has not by then, while the cluster says that none is on its way."""
+COMES_WITHIN_WHOLE_S = 60.0
+"""The same for engines that do not say so."""
 STUCK_S = 10.0
 """Two ways that have waited for each other for this long will not end."""
 PIECE_BYTES = 1 << 20
@@ -57,11 +59,15 @@ class Moves:
         Raises: SlotMovedAtSource when the order cannot be kept; TargetBroke, and the connection's errors.
         """
         making, slots = Ways(self.kept, self.to), frozenset({slot})
-        end_s = time.monotonic() + CLAIM_S
+        moved_s = time.monotonic()
         while True:
-            if time.monotonic() > end_s:  # begun and given up, perhaps: its keys are with nobody
-                raise SlotMovedAtSource(slot, f"shard {number}")
             keyspace, giver = await making.keyspace(self.to.other), self._owner(slot)
+            whole = keyspace.version >= WHOLE_SLOTS_FROM[keyspace.engine]
+            if await slots_on_the_move(self.kept.book.journal.end(self.to.other)):
+                moved_s = time.monotonic()
+            if time.monotonic() - moved_s > (COMES_WITHIN_WHOLE_S if whole else COMES_WITHIN_S):
+                # It went there and back before it was seen, or its move was given up: this stream's part has no place any more.
+                raise SlotMovedAtSource(slot, f"shard {number}")
             if giver == number:
                 return  # it came while this was asked
             if await self._agreed(making, keyspace, giver, number, slots):

@@ -43,6 +43,8 @@ class Notes:
     """Ends whose applications' writes are refused."""
     users: tuple[Side, ...] = ()
     """Ends that have a user of ours."""
+    runs: Mapping[str, str] = field(default_factory=dict)
+    """Fenced server -> its run id: another one means that it was restarted."""
 
     def with_fence(self, side: Side, fenced: Fenced) -> Self:
         """The same, that end fenced so; an empty one takes it away."""
@@ -70,6 +72,7 @@ class Notes:
                 for side, fenced in self.fences.items()
             },
             "users": [side.value for side in self.users],
+            "runs": dict(self.runs),
         }
 
     @classmethod
@@ -93,6 +96,7 @@ class Notes:
                 for side, fenced in facts.get("fences", {}).items()
             },
             users=tuple(Side(side) for side in facts.get("users", ())),
+            runs=dict(facts.get("runs", {})),
         )
 
 

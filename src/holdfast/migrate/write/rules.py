@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from holdfast.migrate.ends import Layout
 from holdfast.migrate.finding import EndFacts, Finding, Weight
-from holdfast.migrate.write.acl import USERS_FROM
+from holdfast.migrate.write.acl import USERS_FROM, forgets_transactions
 
 
 def placed(source: EndFacts, target: EndFacts, named: Mapping[int, int]) -> Iterator[Finding]:
@@ -42,6 +42,13 @@ def fencing(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
                 Weight.BLOCKS,
                 f"our user may not use {', '.join(end.denied)} on the {name}, which a cutover needs",
                 "Grant them, or name another user.",
+            )
+        if end.config.get("appendonly") == "yes" and forgets_transactions(end.head.engine, end.head.version):
+            yield Finding(
+                f"{name}-aof",
+                Weight.BLOCKS if name == "source" else Weight.WARNS,
+                f"{end.head.title} keeps an append-only file, and while it is fenced a restart leaves out every transaction in that file",
+                "Turn appendonly off there until the migration is finished, or accept that nobody may restart it: it closes the way back.",
             )
         if end.head.version < USERS_FROM:
             yield Finding(

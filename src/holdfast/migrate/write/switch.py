@@ -146,12 +146,17 @@ class WriteSwitch(Switching):
     async def _nobody_but_us(self) -> None:
         """The end that follows takes our writes only: an application that is there too early would not be on the way back."""
         fence = Fence(self._kept, self.switch.to)
+        held = [way.writer.held for way in self._mode.ways]
         if self.switch.to not in self._kept.notes.fences:
             await fence.prepare()
             await self._mode.rest()  # they write as somebody who may not from now on
+        else:
+            await fence.mend()
         await fence.put_up()
         if not self._mode.ways:
             await self._mode.begin()
+            for way, keys in zip(self._mode.ways, held, strict=False):
+                way.writer.held = keys
 
     async def _lag_is_small(self) -> None:
         end_s = time.monotonic() + READY_BOUND_S
