@@ -240,6 +240,7 @@ class Writer:
                         raise SnapshotGone
                     self._replid = spool.replid
                     self._raised.offset, self._raised.hurry = -1, True  # the checkpoints are to name it soon
+                seen = spool.end
                 data = _read(spool, at, length)
                 batch = self._batcher.make(data, at, database, self._applied, _now_ms()) if data else None
                 if batch is None or (batch.end == at and batch.alone is None):
@@ -251,8 +252,8 @@ class Writer:
                     if data and len(data) == length < LARGEST_READ_BYTES:
                         length *= 4  # a command longer than what was read
                         continue
-                    if not await self._raise_when_due(idle=True):
-                        await self.history.grown()
+                    if not await self._raise_when_due(idle=True) and spool.end == seen:
+                        await self.history.grown()  # what came meanwhile has woken nobody
                     continue
                 length = READ_BYTES
                 self._raised.read_at_s = time.monotonic()
