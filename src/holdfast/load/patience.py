@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from holdfast.codec.crc import key_slot
 from holdfast.engine.connection import EngineNode
@@ -25,6 +26,8 @@ READY_BOUND_S = 20.0
 END_BOUND_S = 30.0
 BUCKET_S = 0.02
 """Of the line that is drawn."""
+STILL_S = 0.5
+"""A client without an acknowledged write for so long at the end is still waiting; they write every few milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Seen:
     """When that began, counted from the beginning."""
     lost_span_s: float
     """From the oldest lost write to the youngest acknowledged before the gap; 0 when none is lost."""
+    waiting: int = 0
+    """Clients that had no write acknowledged any more when it ended: how long they would have waited is not known."""
     errors: dict[str, int] = field(default_factory=dict)
 
 
@@ -77,6 +82,8 @@ class Patience:
     clients: tuple[Client, ...]
     began_s: float
     accounts: tuple[Account, ...] = ()
+    ended_s: float = 0.0
+    """When they were told to stop, monotonic; 0 before that."""
 
 
 @asynccontextmanager
@@ -119,6 +126,7 @@ async def patient_clients(
         await _hear(record.name, process, READY_BOUND_S)
         patience.began_s = time.monotonic()
         yield patience
+        patience.ended_s = time.monotonic()
         await _say(process, "stop")
         told = await _hear(record.name, process, END_BOUND_S)
         patience.accounts = tuple(Account.from_json(each) for each in told["accounts"])
@@ -162,7 +170,7 @@ async def settle_accounts(
         async with await EngineNode.connect(access.endpoint(record.member(owner)), timeout_s=5.0) as node:
             there[account.key] = [int(each) for each in await node.ask("LRANGE", account.key, 0, -1)]
             await node.ask("UNLINK", account.key)
-    return account_for(patience.accounts, there, patience.began_s, since_s)
+    return account_for(patience.accounts, there, patience.began_s, since_s, patience.ended_s)
 
 
 def _owner(key: str, seen: SeenCache, cache: str) -> str:
@@ -174,14 +182,21 @@ def _owner(key: str, seen: SeenCache, cache: str) -> str:
 
 
 def account_for(
-    accounts: Iterable[Account], there: dict[str, list[int]], began_s: float, since_s: float = 0.0
+    accounts: Iterable[Account],
+    there: dict[str, list[int]],
+    began_s: float,
+    since_s: float = 0.0,
+    until_s: float = 0.0,
 ) -> Ledger:
-    """The ledger: by shard and kind of acknowledgement. Pure."""
+    """The ledger: by shard and kind of acknowledgement. Pure.
+
+    Args: `until_s`, monotonic, when the clients were told to stop: a wait that was not over then counts up to it.
+    """
     groups: dict[tuple[str, int], list[Account]] = {}
     for account in accounts:
         groups.setdefault((account.shard, account.wait), []).append(account)
     seen = tuple(
-        _seen(shard, wait, members, there, began_s, since_s)
+        _seen(shard, wait, members, there, _Span(began_s, since_s, until_s))
         for (shard, wait), members in sorted(groups.items())
     )
     everything = [at_s for members in groups.values() for account in members for at_s in account.at_s]
@@ -195,10 +210,17 @@ def account_for(
     return Ledger(seen, BUCKET_S, acks, began_s)
 
 
-def _seen(
-    shard: str, wait: int, members: list[Account], there: dict[str, list[int]], began_s: float, since_s: float
-) -> Seen:
-    lost = doubled = 0
+@dataclass(frozen=True)
+class _Span:
+    """From when and until when gaps count, monotonic."""
+
+    began_s: float
+    since_s: float
+    until_s: float
+
+
+def _seen(shard: str, wait: int, members: list[Account], there: dict[str, list[int]], span: _Span) -> Seen:
+    lost = doubled = waiting = 0
     gap_s, gap_at_s, span_s = 0.0, 0.0, 0.0
     errors: Counter[str] = Counter()
     for account in members:
@@ -207,9 +229,14 @@ def _seen(
         lost += len(gone)
         doubled += sum(times - 1 for times in kept.values())
         errors.update(account.errors)
-        for before_s, after_s in zip(account.at_s, account.at_s[1:], strict=False):
-            if after_s >= since_s and after_s - before_s > gap_s:
-                gap_s, gap_at_s = after_s - before_s, before_s - began_s
+        moments = account.at_s
+        if span.until_s:
+            last_s = moments[-1] if moments else span.began_s
+            moments = [*(moments or [span.began_s]), max(last_s, span.until_s)]
+            waiting += span.until_s - last_s >= STILL_S
+        for before_s, after_s in pairwise(moments):
+            if after_s >= span.since_s and after_s - before_s > gap_s:
+                gap_s, gap_at_s = after_s - before_s, before_s - span.began_s
         if gone:
             youngest_s = account.at_s[gone[-1]]
             span_s = max(span_s, youngest_s - account.at_s[gone[0]])
@@ -222,6 +249,7 @@ def _seen(
         gap_ms=round(gap_s * 1000, 1),
         gap_at_s=round(gap_at_s, 3),
         lost_span_s=round(span_s, 3),
+        waiting=waiting,
         errors=dict(errors),
     )
 

@@ -24,7 +24,8 @@ from holdfast.topology.live import LiveCache
 from holdfast.topology.seen import SeenCache, SeenNode, SeenShard
 
 WARM_UP_S = 1.0
-AFTER_S = 0.7
+AFTER_S = 1.0
+"""Clients go on for so long once the cache is whole: whoever has no write acknowledged by then is not served."""
 WHOLE_BOUND_S = 90.0
 LOOK_EVERY_S = 0.1
 STEADY_S = 0.6

@@ -19,6 +19,18 @@ def test_the_gap_is_the_longest_of_any_client_that_ends_after_the_event() -> Non
     assert account_for([one], {"a": [1, 2, 3, 4, 5]}, 10.0, since_s=12.5).groups[0].gap_ms == 900.0
 
 
+def test_a_wait_that_is_not_over_counts_and_is_told() -> None:
+    """Whoever got no answer any more has waited the longest of all, not 0 ms."""
+    stuck = account("a", "n1", 0, [10.0, 10.1])
+    never = account("b", "n2", 0, [])
+    fine = account("c", "n3", 0, [10.0, 10.1, 13.9])
+    kept = {"a": [1, 2], "c": [1, 2, 3]}
+    groups = {each.shard: each for each in account_for([stuck, never, fine], kept, 10.0, 11.0, 14.0).groups}
+    assert (groups["n1"].gap_ms, groups["n1"].waiting) == (3900.0, 1)
+    assert (groups["n2"].gap_ms, groups["n2"].waiting) == (4000.0, 1)
+    assert (groups["n3"].gap_ms, groups["n3"].waiting) == (3800.0, 0)
+
+
 def test_lost_and_doubled_ids_are_counted_one_by_one_and_apart_by_acknowledgement() -> None:
     plain = account("a", "n1", 0, [1.0, 2.0, 3.0, 4.0])
     waited = account("b", "n1", 1, [1.0, 2.0])

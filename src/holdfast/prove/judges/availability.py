@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import floor
+from typing import Any
 
 from holdfast.prove.check import Measured
 from holdfast.prove.verdict import Verdict, judged, not_provable
@@ -44,7 +46,15 @@ def _loss_faults(measured: Measured, spec: Spec) -> list[str]:
         faults.append(f"writes of {ledger['lost_span_s']:.1f} s were lost, rpo is {rpo_s} s")
     if not ledger["acknowledged"]:
         faults.append("no write was acknowledged at all")
-    return faults
+    return faults + _waiting_faults(ledger)
+
+
+def _waiting_faults(ledger: Mapping[str, Any]) -> list[str]:
+    """A gap that was not over is longer than was measured, by nobody knows how much."""
+    waiting = sum(group.get("waiting", 0) for group in ledger["groups"])
+    if not waiting:
+        return []
+    return [f"{waiting} clients waited for a write, and still did when the experiment ended"]
 
 
 def failover(measured: Measured, spec: Spec) -> Verdict:
@@ -110,7 +120,7 @@ def cold_start(measured: Measured, spec: Spec) -> Verdict:
         return not_provable(
             "no rto or rpo", "none is promised", "declare promises.rto and promises.rpo", told
         )
-    promised, faults = [], []
+    promised, faults = [], _waiting_faults(ledger)
     if promises.rto_s is not None:
         promised.append(f"back within {duration_text(promises.rto_s * 1000)}")
         faults += _too_long(measured["gap_ms"], promises.rto_s)
