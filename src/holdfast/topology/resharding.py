@@ -68,6 +68,7 @@ async def move_slots(cache: LiveCache, source: str, target: str, slots: Slots) -
             return await opened.enter_async_context(await cache.connect(node, timeout_s=60.0))
 
         giver, taker = await connect(source), await connect(target)
+        await _name_owners(cache, taker)
         await _await_serving(giver, taker, source, target, len(slots))
         giver_view = read_cluster_nodes(await giver.ask("CLUSTER", "NODES"))
         taker_view = read_cluster_nodes(await taker.ask("CLUSTER", "NODES"))
@@ -82,6 +83,26 @@ async def move_slots(cache: LiveCache, source: str, target: str, slots: Slots) -
         takers = [taker, *[await connect(target) for _ in range(lanes - 1)]]
         mover = _SlotMover(cache, givers, takers, giver_view.own_id, taker_view.own_id, source, target)
         await mover.move(sorted(slots))
+
+
+async def _name_owners(cache: LiveCache, taker: EngineNode) -> None:
+    """Tell the target who owns the slots that it was receiving when their owner died.
+
+    A node leaves a slot that is on its way to it alone, whatever gossip says of it. An owner that was replaced has
+    taken the slot with it, and the target would wait for a whole cluster for ever (seen on Redis 7.0).
+    Source: clusterUpdateSlotsConfigWith in src/cluster.c, Redis 7.0.
+    """
+    view = read_cluster_nodes(await taker.ask("CLUSTER", "NODES"))
+    if not (marked := {each.slot for each in view.moving if each.source}):
+        return
+    owners = [node for node in (await cache.look()).primaries if node.node_id != view.own_id]
+    await taker.ask_all(
+        [
+            ("CLUSTER", "SETSLOT", slot, "NODE", owner.node_id)
+            for owner in owners
+            for slot in sorted(marked & owner.slots)
+        ]
+    )
 
 
 async def _await_serving(giver: EngineNode, taker: EngineNode, source: str, target: str, left: int) -> None:
