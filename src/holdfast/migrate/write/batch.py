@@ -22,6 +22,7 @@ _SKIP, _SINGLE_REPEATABLE, _SINGLE_ASK, _SINGLE_ONCE, _MANY, _SELECT, _ALONE = r
 _ALONE_NAMES = frozenset({b"FLUSHALL", b"FLUSHDB", b"SWAPDB", b"FUNCTION", b"SCRIPT"})
 _SKIPPED = frozenset({b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"PUBLISH", b"SPUBLISH", b"CLUSTER"})
 _ALWAYS_REPEATABLE = REPEATABLE - CONDITIONAL
+_DELETING = frozenset({b"DEL", b"UNLINK"})
 _NONE: frozenset[bytes] = frozenset()
 
 
@@ -111,6 +112,9 @@ class Batcher:
                 continue
             if kind == _MANY:
                 if owned is not None and (foreign := _foreign(name, words, owned)) >= 0:
+                    if name in _DELETING and all(key_slot(word) not in owned for word in words[1:]):
+                        at = after  # what a shard still clears of a slot that it has given away
+                        continue
                     batch.foreign = foreign
                     break
                 batch.commands += 1

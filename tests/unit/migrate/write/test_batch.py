@@ -77,6 +77,12 @@ def test_a_slot_that_is_not_the_sources_own_ends_the_stretch_before_it() -> None
     assert (batch.foreign, batch.end, batch.units) == (key_slot(b"b"), 0, {})
 
 
+def test_what_a_shard_clears_of_a_slot_that_it_has_given_away_is_left_out() -> None:
+    owned = frozenset({key_slot(b"a")})
+    batch = cluster(owned=owned).make(stream("DEL b", "UNLINK b", "SET a 1"), 0, 0, {})
+    assert (batch.foreign, plainly(batch)) == (-1, {key_slot(b"a"): (False, stream("SET a 1"))})
+
+
 def test_a_migrations_own_keys_are_not_carried() -> None:
     mark = "holdfast:migration:{a}:m:s0"
     data = stream(f"GETSET {mark} x", f"DEL {mark} b", "SET a 1")
