@@ -12,7 +12,7 @@ from tests.live.compare.data import every_type
 from tests.live.conftest import Bench, Outcome, need
 from tests.live.migrate.journey import benched, folder, status
 from tests.live.migrate.ledger import Writers, account
-from tests.live.plain import Plain, move_slot, plain, plain_cluster, reached, send
+from tests.live.plain import Plain, move_slot, plain, plain_cluster, send
 
 from holdfast.engine.connection import Endpoint
 
@@ -187,32 +187,3 @@ async def test_slots_that_move_at_the_new_primary_are_followed_on_the_way_back()
                     await move_slot(target, slot, a, b)
 
         await there_and_back(source, target.servers, meanwhile=meanwhile)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(240)
-async def test_slots_that_an_engine_moves_whole_are_followed_in_order() -> None:
-    """CLUSTER MIGRATESLOTS of Valkey 9: a snapshot of the slots and a stream of their own, from node to node."""
-    async with plain_cluster(need("valkey-9.1"), 3) as source, end_of("valkey-9.1", 3) as target:
-        turns = 0
-
-        async def meanwhile() -> None:
-            nonlocal turns
-            turns += 1
-            if turns == 1:
-                await move_whole(source.primaries[0], source.primaries[1], 0, 900)
-                await move_whole(source.primaries[2], source.primaries[0], 11_000, 11_900)
-
-        await there_and_back(source.servers, target, meanwhile=meanwhile)
-
-
-async def move_whole(giver: Plain, taker: Plain, first: int, last: int) -> None:
-    node_id = await taker.ask("CLUSTER", "MYID")
-    await giver.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", first, last, "NODE", node_id)
-
-    async def over() -> bool:
-        return any(
-            row[0] <= first <= row[1] and row[2][2] == node_id for row in await giver.ask("CLUSTER", "SLOTS")
-        )
-
-    await reached(over, 30)
