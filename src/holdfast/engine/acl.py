@@ -26,6 +26,9 @@ OWN_USERS = (REPLICATION_USER, SUPERVISOR_USER, BACKUP_USER, SENTINEL_USER)
 """Users of Holdfast itself; no service and no operator may take their names."""
 
 ALL_KEYS, ALL_CHANNELS = "~*", "&*"
+_DEFAULT = ("reset", "off", ALL_KEYS, ALL_CHANNELS, "+@all")
+"""Off, and without a password: nobody can be this user. All its rights, because Redis 7.0 and 8.0 and Valkey 8.0 and 8.1 load
+an append-only file as it and drop every transaction in it where it may not write (measured; Redis 6.2 and Valkey 9.1 do not)."""
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NO_RULE = re.compile(r"[\x00-\x20\x7f]")
 
@@ -136,7 +139,7 @@ def acl_rules(spec: Spec, build: EngineBuild, hashes: Mapping[str, tuple[str, ..
     """
     allows = _Vocabulary(build)
     users = [
-        AclUser(DEFAULT_USER, ("reset", "off")),
+        AclUser(DEFAULT_USER, _DEFAULT),
         _own(REPLICATION_USER, hashes, *_replication(spec, build, allows)),
         _own(SUPERVISOR_USER, hashes, ALL_KEYS, ALL_CHANNELS, "+@all", *allows.minus(_NEVER_BY_SUPERVISOR)),
         _own(BACKUP_USER, hashes, "%R~*" if allows.read_only_keys else ALL_KEYS, "+@read", *allows.minus(("keys",)),

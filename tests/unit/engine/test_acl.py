@@ -54,7 +54,7 @@ def users(build: EngineBuild = VALKEY_9_1, **sections: Any) -> dict[str, AclUser
 
 
 def test_nobody_is_let_in_without_a_name() -> None:
-    assert users()["default"].rules == ("reset", "off")
+    assert users()["default"].rules == ("reset", "off", "~*", "&*", "+@all")
 
 
 def test_a_service_has_its_own_keys_channels_and_passwords() -> None:
