@@ -14,15 +14,13 @@ ENTERED = time.monotonic()
 def main() -> int:
     import asyncio
     import contextlib
-    import importlib
     import io
     import json
     import sys
 
-    from holdfast.cli.main import COMMAND_MODULES
+    from holdfast.cli.main import register
 
-    for module in COMMAND_MODULES:  # as main does before any command
-        importlib.import_module(module)
+    register()  # as main does before any command
     from holdfast.cli.console import show
     from holdfast.cli.look import Report, look
     from holdfast.cli.opening import named

@@ -5,6 +5,7 @@ skipped by name.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ STATE = ROOT / "build" / "test-state"
 
 
 def main() -> int:
+    # Started in a shell's background, all below would ignore Ctrl-C, which some tests send.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     environ = os.environ | {"HOLDFAST_STATE": str(STATE), "HOLDFAST_REQUIRE_COMPILED": "1"}
     STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
     holdfast = [sys.executable, "-m", "holdfast.cli.main"]

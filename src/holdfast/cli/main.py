@@ -6,7 +6,7 @@ import importlib
 import sys
 import traceback
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from holdfast.cli import console
 from holdfast.cli.exit import ExitCode
@@ -52,6 +52,33 @@ class SystemRefused(HoldfastError):
         )
 
 
+def register() -> None:
+    """Import every command's module, so that it is known to `app`; help and pages list them in this order, whatever was
+    imported before.
+    """
+    from holdfast.cli.app import app
+
+    places = {}
+    for place, module in enumerate(COMMAND_MODULES):
+        importlib.import_module(module)
+        places[module] = place
+
+    def place_of(module: str) -> int:
+        while module and module not in places:
+            module = module.rpartition(".")[0]
+        return places.get(module, len(places))
+
+    app.registered_commands.sort(key=lambda each: place_of(each.callback.__module__ if each.callback else ""))
+    app.registered_groups.sort(key=lambda each: place_of(_home(each)))
+
+
+def _home(group: Any) -> str:
+    """Module of a group's first command."""
+    inner = group.typer_instance
+    found = [each.callback.__module__ for each in inner.registered_commands if each.callback]
+    return found[0] if found else ""
+
+
 def main() -> None:
     """Run the command line; the only place where a HoldfastError ends."""
     try:
@@ -62,8 +89,7 @@ def main() -> None:
             "pip install 'holdfast[run]' (the base install is the applications' library)"
         )
         sys.exit(ExitCode.FAILED)
-    for module in COMMAND_MODULES:
-        importlib.import_module(module)
+    register()
     try:
         app(prog_name="holdfast")
     except WrongUsage as wrong:

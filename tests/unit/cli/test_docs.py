@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import typer.main
 
 from holdfast import __version__
 from holdfast.cli.app import app
-from holdfast.cli.main import COMMAND_MODULES
+from holdfast.cli.main import register
 from holdfast.cli.markdown import markdown
 from holdfast.cli.pages import Entry, Page, pages
 from holdfast.cli.roff import escape, man_pages
@@ -118,8 +117,7 @@ def test_roff_takes_text_as_text(text: str, wanted: str) -> None:
 
 
 def all_pages() -> tuple[Page, ...]:
-    for module in COMMAND_MODULES:
-        importlib.import_module(module)
+    register()
     return tuple(pages(typer.main.get_command(app)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 from typing import Any
@@ -14,13 +13,12 @@ from typer.testing import CliRunner
 from holdfast import __version__
 from holdfast.cli.app import app
 from holdfast.cli.exit import ExitCode
-from holdfast.cli.main import COMMAND_MODULES
+from holdfast.cli.main import register
 from holdfast.cli.pages import EXIT_MEANINGS, Page, pages
 
 
 def command_tree() -> Any:
-    for module in COMMAND_MODULES:
-        importlib.import_module(module)
+    register()
     return typer.main.get_command(app)
 
 
