@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -55,3 +55,14 @@ class EndFacts:
     """Commands that a switch needs and our user may not use."""
     config_file: str = ""
     write_bytes_per_s: float = 0.0
+
+
+def denied(name: str, end: EndFacts) -> Iterator[Finding]:
+    """What our user may not do at an end, `source` or `target`, whichever way in is chosen."""
+    if end.denied:
+        yield Finding(
+            f"{name}-permissions",
+            Weight.BLOCKS,
+            f"our user may not use {', '.join(end.denied)} on the {name}, which a cutover needs",
+            "Grant them, or name another user.",
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holdfast.migrate.ends import Layout
-from holdfast.migrate.finding import EndFacts, Finding, Weight
+from holdfast.migrate.finding import EndFacts, Finding, Weight, denied
 from holdfast.migrate.journal import Mode
 from holdfast.migrate.write.rules import fencing, placed
 
@@ -146,13 +146,7 @@ def _beyond(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
 
 def _switching(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
     for name, end in (("source", source), ("target", target)):
-        if end.denied:
-            yield Finding(
-                f"{name}-permissions",
-                Weight.BLOCKS,
-                f"our user may not use {', '.join(end.denied)} on the {name}, which a cutover needs",
-                "Grant them, or name another user.",
-            )
+        yield from denied(name, end)
         if not end.config_file:
             yield Finding(
                 f"{name}-no-file",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.live.conftest import Bench, need, until
+from tests.live.preload import compiled
 from tests.live.prove.caches import Shape, evidence_of, up
 
 pytestmark = pytest.mark.timeout(400)
@@ -234,15 +234,8 @@ int clock_gettime(clockid_t which, struct timespec *now) {
 @pytest.mark.long
 def test_a_wall_clock_that_jumps_hours_back_and_forth(bench: Bench) -> None:
     """For `prove` and its load processes; the cache and its supervisor run by the right one."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler is here to make a wrong clock with")
+    library = compiled(CLOCK, bench.folder)
     shop = up(bench)
-    source, library = bench.folder / "clock.c", bench.folder / "clock.so"
-    source.write_text(CLOCK)
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True, timeout=60
-    )
     bench.environ["LD_PRELOAD"] = str(library)
     words = [f"--only={check}" for check in JUMPED]
     done = shop.prove(*words)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from tests.live.conftest import Bench, until
+from tests.live.preload import compiled
 from tests.live.supervisor.guarded import HANG_S, await_health, events, shards_of, up
 from tests.live.supervisor.ledger import Writers
 
@@ -68,15 +67,7 @@ DAY_S = 86_400
 @pytest.fixture
 def shifted_clock(tmp_path: Path) -> Path:
     """A library that shifts the clock of the programs it is loaded into by the seconds in $SHIFT_FILE."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler is at hand, and without one no clock can be shifted")
-    source, library = tmp_path / "clock.c", tmp_path / "clock.so"
-    source.write_text(SHIFTED_CLOCK)
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True, timeout=60
-    )
-    return library
+    return compiled(SHIFTED_CLOCK, tmp_path)
 
 
 @pytest.mark.long

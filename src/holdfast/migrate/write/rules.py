@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from holdfast.migrate.ends import Layout
-from holdfast.migrate.finding import EndFacts, Finding, Weight
+from holdfast.migrate.finding import EndFacts, Finding, Weight, denied
 from holdfast.migrate.write.acl import USERS_FROM, forgets_transactions
 
 
@@ -36,13 +36,7 @@ def placed(source: EndFacts, target: EndFacts, named: Mapping[int, int]) -> Iter
 def fencing(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
     """What a cutover needs that fences by the rights of users."""
     for name, end in (("source", source), ("target", target)):
-        if end.denied:
-            yield Finding(
-                f"{name}-permissions",
-                Weight.BLOCKS,
-                f"our user may not use {', '.join(end.denied)} on the {name}, which a cutover needs",
-                "Grant them, or name another user.",
-            )
+        yield from denied(name, end)
         if end.config.get("appendonly") == "yes" and forgets_transactions(end.head.engine, end.head.version):
             yield Finding(
                 f"{name}-aof",
