@@ -115,7 +115,8 @@ class StreamDoor:
             link.close()
 
     async def _connected(self, readonly: bool) -> StreamLink:
-        """All callers wait for one connection; one of them that is cancelled does not end it for the others."""
+        """All callers wait for one connection; one of them that is cancelled does not end it for the others, and an end
+        of it (the node has left the layout) is told to them: a caller is never cancelled by anybody but its own."""
         task = self._connecting.get(readonly)
         if task is None:
             if self.closed:
@@ -123,7 +124,10 @@ class StreamDoor:
             task = asyncio.get_running_loop().create_task(self._connect(readonly))
             self._connecting[readonly] = task
             task.add_done_callback(lambda done: self._forget(readonly, done))
-        return await asyncio.shield(task)
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise NodeUnreached(str(self._address), "the node has left the cache")
+        return task.result()
 
     async def _connect(self, readonly: bool) -> StreamLink:
         link, _ = await connect(self._login, self._address, readonly=readonly)

@@ -19,6 +19,10 @@ import pytest
 from tests.live.client.servers import cluster, engine_server, namespaces, raw, replicated, until
 
 from holdfast.client import AsyncCache, Cache, CacheError, CacheUnavailable, declare
+from holdfast.client.errors import NodeUnreached
+from holdfast.client.layout import Address
+from holdfast.client.login import Login
+from holdfast.client.stream_door import StreamDoor
 from holdfast.testing import PrivateServer
 
 DECLARED = {"bill": declare("bill:{no}", ttl_s=600), "near": declare("near:{no}", ttl_s=600, tier="l1+l2")}
@@ -187,6 +191,22 @@ async def test_a_cancelled_write_is_whole_or_not_there(server: PrivateServer) ->
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             assert await bills.get(no=n) in (None, big)
+
+
+async def test_callers_that_connect_to_a_node_that_leaves_are_told_and_never_cancelled() -> None:
+    """After a failover the old primary's door is closed, whoever may just be waiting for a connection to it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        login = Login("demo", "holdfast", lambda: ("", ""), None, 10.0)
+        door = StreamDoor(login, Address(*silent.getsockname()), 10)
+        until_s = time.monotonic() + 10
+        callers = [asyncio.create_task(door.send(b"PING\r\n", 1, False, until_s)) for _ in range(3)]
+        await asyncio.sleep(0.05)  # connected, and never answered
+        callers[0].cancel()
+        await asyncio.sleep(0.05)
+        assert [each.done() for each in callers] == [True, False, False], "the others wait on"
+        door.close()
+        ended = await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), 5)
+        assert [type(each) for each in ended] == [asyncio.CancelledError, NodeUnreached, NodeUnreached]
 
 
 async def test_a_slow_server_fails_calls_in_time_and_later_replies_go_to_nobody(
