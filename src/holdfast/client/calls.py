@@ -221,7 +221,10 @@ def read(
 def replica_of(
     shared: Shared, shard: ShardAt, where: ReadFrom, stale_bound_ms: int | None, key: str
 ) -> Node | None:
-    """The replica to read, or None when the primary is to be: lagging, failing and unproven ones are left out."""
+    """The replica to read, or None when the primary is to be: lagging, failing and unproven ones are left out.
+
+    One that is not linked to its primary is read only where the primary does not answer either, or nobody else may be.
+    """
     now = shared.clock.now()
     fresh_since = float("-inf") if stale_bound_ms is None else now - stale_bound_ms / 1000
     own = own_write(key)
@@ -232,6 +235,10 @@ def replica_of(
         for node in (shared.node(address) for address in shard.replicas)
         if node.fresh_as_of >= fresh_since and node.breaker.state(now) is not BreakerState.OPEN
     ]
+    linked = [node for node in fit if node.settled]
+    if not linked and where != "replica" and shared.node(shard.primary).settled:
+        return None
+    fit = linked or fit
     if not fit:
         return None
     chosen = fit[int(shared.clock.chance() * len(fit)) % len(fit)]

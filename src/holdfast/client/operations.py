@@ -17,7 +17,7 @@ from holdfast.client.rules import Breaker
 class Node:
     """One server as this client sees it: what is known of it, and the edge's door to it."""
 
-    __slots__ = ("address", "breaker", "door", "fresh_as_of", "offset", "round_trip_s", "trust")
+    __slots__ = ("address", "breaker", "door", "fresh_as_of", "offset", "round_trip_s", "settled", "trust")
 
     def __init__(self, address: Address, door: Any) -> None:
         self.address = address
@@ -27,6 +27,9 @@ class Node:
         """What vouches for entries read from it; None while nobody listens there."""
         self.fresh_as_of = NEVER
         """Of a replica: at this instant (monotonic) its primary had nothing that it has not applied since."""
+        self.settled = True
+        """False from when its watcher lost it until it answers again and, as a replica, is linked to its primary: a
+        replica that was started again serves what is in its old file until then."""
         self.offset = -1
         self.round_trip_s = 0.0
         """As its watcher last measured it."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.client.figures import Figures
-from holdfast.client.first_tier import FirstTier
+from holdfast.client.first_tier import NEVER, FirstTier
 from holdfast.client.keys import KeyPattern, prefix_free
 from holdfast.client.layout import Address, Layout, ShardAt
 from holdfast.client.operations import Node
@@ -189,6 +189,11 @@ class Shared:
         trust, node.trust = node.trust, None
         if trust is not None:
             trust.until = float("-inf")
+
+    def lose(self, node: Node) -> None:
+        """Its watcher's link has ended: it may have been started again since, with what is in its old file."""
+        self.distrust(node)
+        node.settled, node.fresh_as_of = False, NEVER
 
     def after_fork(self) -> None:
         """In the child: begin anew, with nothing of the parent's."""

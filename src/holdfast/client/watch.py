@@ -245,7 +245,7 @@ class Watch:
                 pause_s = DENIED_PAUSE_S
             except _FAILED as failed:
                 log.debug("the watcher of %s: %s", scout.address, failed)
-            self._shared.distrust(node)
+            self._shared.lose(node)
             if scout.link is not None and scout.link.open:
                 scout.close()
             await asyncio.sleep(pause_s)
@@ -296,6 +296,7 @@ class Watch:
     def _measure(self, node: Node, role: RoleSeen, sent_at: float) -> None:
         """Book a primary's offset, or find out since when a replica has all that its primary had."""
         node.offset = role.offset
+        node.settled = role.primary or role.linked
         if role.primary:
             self._samples.setdefault(node.address, deque(maxlen=KEPT_SAMPLES)).append((sent_at, role.offset))
             return
@@ -334,7 +335,7 @@ class Watch:
         self._shared.figures.links_lost += 1
         node = self._shared.nodes.get(address)
         if node is not None:
-            self._shared.distrust(node)
+            self._shared.lose(node)
         self.look_again()
 
     def _tell_once(self, what: str) -> None:

@@ -82,6 +82,16 @@ def test_a_replica_beyond_the_stale_bound_is_not_read() -> None:
     assert get(hand, bound_ms=100) == b"new"
 
 
+def test_a_replica_that_lost_its_primary_is_read_only_when_the_primary_is_lost_too() -> None:
+    hand = Hand({REPLICA: says(b"old"), PRIMARY: says(b"new")})
+    hand.shared.lose(hand.shared.node(REPLICA))
+    assert get(hand) == b"new"
+    assert get(hand, "nearest") == b"new"
+    assert get(hand, "replica") == b"old", "nobody else may be read"
+    hand.shared.lose(hand.shared.node(PRIMARY))
+    assert get(hand) == b"old"
+
+
 def test_a_caller_reads_its_own_writes() -> None:
     from holdfast.client.shared import OWN_WRITES
 
