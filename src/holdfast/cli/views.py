@@ -218,6 +218,8 @@ def event_line(event: dict[str, Any]) -> str:
             line += f": {event['words']}" if event.get("words") else ""
             if event.get("comes_back_with"):
                 line += f"; it comes back with {event['comes_back_with']}."
+        case "switched home" if not event.get("done", True):
+            line += f" in place of {event['from']}: not done in {event['took_ms']} ms"
         case "switched home" | "switched over":
             line += f" in place of {event['from']}, {event['took_ms']} ms"
         case "engine":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from holdfast.errors import HoldfastError
 from holdfast.supervisor import failover_rules as rules
@@ -21,6 +21,8 @@ from holdfast.supervisor.succession import (
     since_ms,
     worthy,
 )
+from holdfast.topology.patience import Asked
+from holdfast.topology.resting import ASKS_AGAIN_AFTER_S, LEAST_REST_S, shortened_timeout_ms
 
 ELECTION_BOUND_S = 1.5
 """An election that is won at all is won in a few ms (Valkey) or about 55 ms (Redis, whose cluster timer is 100 ms)."""
@@ -99,24 +101,32 @@ async def _stand(takeover: Takeover, taken: Taken, wanting: Sequence[Voice]) -> 
         if not await _armed(takeover, candidate):
             taken.words = f"not every primary knows {candidate.name} as a replica yet; the engine's own election decides"
             continue
-        short_ms = await _shortened_ms(takeover, taken)
-        if await _asked(takeover, taken, candidate, short_ms):
+        short = await _shortened(takeover, taken, candidate)
+        if await _asked(takeover, taken, candidate, short):
             return
 
 
-async def _shortened_ms(takeover: Takeover, taken: Taken) -> int | None:
-    """The node timeout that voters need who have voted about the dead one lately; None where their own will do."""
+async def _shortened(takeover: Takeover, taken: Taken, candidate: Voice) -> Mapping[Asked, int]:
+    """The node timeouts that voters need who have voted about the dead one lately, and a candidate that may have asked
+    then, in ms; none where their own will do.
+    """
     voted_s = max((at_s for at_s in (takeover.voted_s, _last_asked_s(takeover, taken)) if at_s), default=None)
     if voted_s is None:
-        return None
-    timeout_ms = takeover.order.node_timeout_ms
+        return {}
     since_s = time.monotonic() - voted_s
-    if rules.shortened_timeout_ms(timeout_ms, since_s, None) is None:
-        return None
-    if not await takeover.patience.tried(taken.voters):
-        return None
-    await asyncio.sleep(max(0.0, rules.LEAST_REST_S - since_s))
-    return rules.shortened_timeout_ms(timeout_ms, time.monotonic() - voted_s, None)
+    voters = [takeover.doors.door(name) for name in sorted(taken.voters)]
+    if not _shorter(takeover, taken, candidate, since_s) or not await takeover.patience.tried(voters):
+        return {}
+    await asyncio.sleep(max(0.0, LEAST_REST_S - since_s))
+    return _shorter(takeover, taken, candidate, time.monotonic() - voted_s)
+
+
+def _shorter(takeover: Takeover, taken: Taken, candidate: Voice, since_s: float) -> Mapping[Asked, int]:
+    """The node timeouts with which these vote and that one asks again, so long after they last did."""
+    timeout_ms = takeover.order.node_timeout_ms
+    needed = {name: shortened_timeout_ms(timeout_ms, since_s, None) for name in sorted(taken.voters)}
+    needed[candidate.name] = shortened_timeout_ms(timeout_ms, None, since_s)
+    return {takeover.doors.door(name): each_ms for name, each_ms in needed.items() if each_ms is not None}
 
 
 def _last_asked_s(takeover: Takeover, taken: Taken) -> float | None:
@@ -127,27 +137,23 @@ def _last_asked_s(takeover: Takeover, taken: Taken) -> float | None:
 async def _stand_again(takeover: Takeover, taken: Taken, wanting: Sequence[Voice]) -> None:
     """Ask the best once more, at the first moment at which it may ask and they may vote; the engine may be quicker."""
     asked_s = _last_asked_s(takeover, taken) or takeover.ended_s
-    while (now_s := time.monotonic()) < asked_s + rules.ASKS_AGAIN_AFTER_S:
+    while (now_s := time.monotonic()) < asked_s + ASKS_AGAIN_AFTER_S:
         if heir := await _heir_there_is(takeover, taken):
             await _elected(takeover, taken, heir, Way.ENGINE)
             return
-        await asyncio.sleep(min(0.1, max(0.001, asked_s + rules.ASKS_AGAIN_AFTER_S - now_s)))
-    since_s = time.monotonic() - asked_s
-    short_ms = rules.shortened_timeout_ms(takeover.order.node_timeout_ms, since_s, since_s)
-    await _asked(takeover, taken, wanting[0], short_ms)
+        await asyncio.sleep(min(0.1, max(0.001, asked_s + ASKS_AGAIN_AFTER_S - now_s)))
+    short = _shorter(takeover, taken, wanting[0], time.monotonic() - asked_s)
+    await _asked(takeover, taken, wanting[0], short)
 
 
-async def _asked(takeover: Takeover, taken: Taken, candidate: Voice, short_ms: int | None) -> bool:
-    """Ask a replica to stand for election. Args: `short_ms`, the node timeout that it and the voters have meanwhile,
-    None for their own. Returns: whether it won.
+async def _asked(takeover: Takeover, taken: Taken, candidate: Voice, short: Mapping[Asked, int]) -> bool:
+    """Ask a replica to stand for election. Args: `short`, the node timeouts that it and the voters have meanwhile,
+    empty for their own. Returns: whether it won.
     """
-    if short_ms is None:
+    async with takeover.patience.shortened(short) if short else contextlib.nullcontext():
         won = await _forced(takeover, taken, candidate)
-    else:
-        async with takeover.patience.shortened({candidate.name, *taken.voters}, short_ms):
-            won = await _forced(takeover, taken, candidate)
     if won:
-        await _elected(takeover, taken, candidate, Way.ASKED if short_ms is None else Way.HURRIED)
+        await _elected(takeover, taken, candidate, Way.HURRIED if short else Way.ASKED)
     else:
         taken.words = f"{candidate.name} was asked and did not win in {ELECTION_BOUND_S:g} s"
     return won

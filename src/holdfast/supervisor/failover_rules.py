@@ -10,17 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from holdfast.engine.datafiles import DataFiles
-from holdfast.engine.dialects import EngineVersion
 from holdfast.topology import cluster_view
 from holdfast.topology.cluster_view import Peer
-
-VOTER_RESTS, ASKER_RESTS = 2, 4
-"""Node timeouts that a voter waits before it votes again about one primary, and a replica before it asks again."""
-ASKS_AGAIN_AFTER_S = 4.05
-"""A replica never asks again before 4 s are over, however short its node timeout."""
-LEAST_REST_S = 0.5
-"""Voters rest at least so long: their node timeout is never made so short that a busy node looks dead."""
-MARGIN = 1.1
 
 
 @dataclass(frozen=True)
@@ -87,30 +78,6 @@ def voters(dead_id: str, voices: Iterable[Voice]) -> list[str]:
         and voice.peers.get(voice.node_id, _NOBODY).owns_slots
         and voice.peers.get(dead_id, _NOBODY).owns_slots
     ]
-
-
-def rests(engine: EngineVersion) -> bool:
-    """Whether a voter of that engine waits before it votes about one primary again. Valkey gave that up in 8.1."""
-    return engine.name != "valkey" or engine.version < (8, 1, 0)
-
-
-def shortened_timeout_ms(
-    node_timeout_ms: int, since_vote_s: float | None, since_asked_s: float | None
-) -> int | None:
-    """The node timeout with which voters vote again, and the replica asks again; None where their own will do.
-
-    Args: `since_vote_s`, how long ago they voted about the same primary, `since_asked_s`, how long ago the same
-    replica asked without success; None where it is not known or never was.
-    As long as it can be: in a shorter one more nodes look dead.
-    Source: clusterSendFailoverAuthIfNeeded and clusterHandleSlaveFailover in src/cluster.c, Redis 7.0; measured on
-    Redis 7.0 and Valkey 8.0.
-    """
-    bounds_s = [
-        since_s / timeouts
-        for since_s, timeouts in ((since_vote_s, VOTER_RESTS), (since_asked_s, ASKER_RESTS))
-        if since_s is not None and since_s * 1000 <= timeouts * node_timeout_ms * MARGIN
-    ]
-    return max(1, int(min(bounds_s) * 1000 / MARGIN)) if bounds_s else None
 
 
 def has_majority(dead_ids: Iterable[str], voices: Sequence[Voice]) -> bool:

@@ -15,20 +15,20 @@ from typing import Protocol
 
 from holdfast.engine.datafiles import DataFiles
 from holdfast.errors import HoldfastError
-from holdfast.spec.topology import Mode
 from holdfast.supervisor import failover_rules as rules
 from holdfast.supervisor.doors import Doors
 from holdfast.supervisor.election import await_known
 from holdfast.supervisor.events import Events
 from holdfast.supervisor.homing import Homing
 from holdfast.supervisor.memory import Memory
-from holdfast.supervisor.patience import Patience
+from holdfast.supervisor.mending import Mending
 from holdfast.supervisor.pulse import Pulse, is_halted
 from holdfast.supervisor.quorum import Deciding, Quorum
 from holdfast.supervisor.silence import BEAT_S, Silence
 from holdfast.supervisor.succession import Taken, Takeover
 from holdfast.supervisor.takeover import take_over
 from holdfast.topology.hosts import WatchOrder
+from holdfast.topology.patience import Patience
 from holdfast.topology.record import Kind
 from holdfast.topology.seen import ProcessState
 
@@ -86,13 +86,14 @@ class Guardian:
         self._events = events
         self._nodes = {name: _Watched(node, node.pulse()) for name, node in nodes.items()}
         self._memory = Memory(doors.record)
-        self._patience = Patience(doors, order.node_timeout_ms)
+        self._patience = Patience()
+        self._mending = Mending(order, doors, events, self._patience)
         self._handling: set[asyncio.Task[None]] = set()
         self._always: list[asyncio.Task[None]] = []
         self.quorum: Quorum | None = None
         """With the cache's other machines, where there are enough of them."""
         self._left_alone = ("", "")
-        self._homing = Homing(order, doors, events)
+        self._homing = Homing(order, doors, events, self._patience)
 
     async def begin(self) -> None:
         """Learn who is who, then start watching: a node that dies before it was ever seen could not be replaced."""
@@ -100,8 +101,7 @@ class Guardian:
             if known := watched.node.cluster_id():
                 self._memory.ids[name] = known
         await self._sample()
-        if self.order.mode == Mode.CLUSTER:
-            await self._patience.heal()
+        await self._mending.begin()
         if self.quorum is not None:
             await self.quorum.begin()
         self._always = [asyncio.create_task(self._beat()), asyncio.create_task(self._keep_sampling())]
@@ -158,7 +158,7 @@ class Guardian:
             await asyncio.sleep(SAMPLE_EVERY_S)
             if not self._handling:
                 await self._sample()
-                await self._patience.give_back()
+                await self._mending.look(self._nodes)
 
     async def _sample(self) -> None:
         """Remember ids and offsets: a dead node cannot be asked for them."""

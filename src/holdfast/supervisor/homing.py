@@ -13,6 +13,7 @@ from holdfast.supervisor.events import Events
 from holdfast.supervisor.failover_rules import Voice
 from holdfast.topology.handover import hand_over_slots
 from holdfast.topology.hosts import WatchOrder
+from holdfast.topology.patience import Patience
 
 HOME_AFTER_S = 3.0
 LATE_S = 60.0
@@ -22,8 +23,9 @@ LATE_S = 60.0
 class Homing:
     """One cache's way home. Used inside one event loop."""
 
-    def __init__(self, order: WatchOrder, doors: Doors, events: Events) -> None:
+    def __init__(self, order: WatchOrder, doors: Doors, events: Events, patience: Patience) -> None:
         self._order = order
+        self._patience = patience
         self._doors = doors
         self._events = events
         self._homing: asyncio.Task[None] | None = None
@@ -83,7 +85,7 @@ class Homing:
         done = False
         with contextlib.suppress(HoldfastError):
             others = [self._doors.door(each.name) for each in voices if each.name not in way]
-            await hand_over_slots(self._doors.door(owner), self._doors.door(replica), others)
+            await hand_over_slots(self._doors.door(owner), self._doors.door(replica), others, self._patience)
             done = await _becomes_primary(self._doors, replica, bound_s=6.0)
         took_ms = round((time.monotonic() - began_s) * 1000, 1)
         self._events.add(

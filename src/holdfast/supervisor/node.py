@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from holdfast.engine.build import EngineBuild
+from holdfast.engine.cluster_file import with_shards_agreed
+from holdfast.engine.config import CLUSTER_STATE_NAME
 from holdfast.engine.connection import Credentials, Endpoint, EngineNode, TlsTrust
 from holdfast.engine.datafiles import look_at_files
 from holdfast.engine.log import LogLimits, rotate, tail
@@ -110,6 +112,7 @@ class ManagedNode:
                 self._asked_to_stop = False
                 self._why = ""
                 (self.folder / SOCKET).unlink(missing_ok=True)
+                self._agree_on_shards()
                 try:
                     self._process = await ServerProcess.start(self._launch())
                 except BaseException as failed:
@@ -156,6 +159,16 @@ class ManagedNode:
     def rotate(self) -> None:
         """Keep the log within bounds. Raises: OSError."""
         rotate(self._launch().log_path, LogLimits())
+
+    def _agree_on_shards(self) -> None:
+        """Of its memory of its cluster, what its engine would take for damage. A file that cannot be read is the engine's
+        to complain of.
+        """
+        file = self.folder / CLUSTER_STATE_NAME
+        with contextlib.suppress(OSError, NotWritten, UnicodeDecodeError):
+            kept = file.read_text()
+            if (agreed := with_shards_agreed(kept)) != kept:
+                write_private(file, agreed)
 
     def _launch(self) -> Launch:
         return Launch(

@@ -15,8 +15,8 @@ from holdfast.errors import HoldfastError
 from holdfast.supervisor import failover_rules as rules
 from holdfast.supervisor.doors import Doors
 from holdfast.supervisor.failover_rules import Voice
-from holdfast.supervisor.patience import Patience
 from holdfast.topology.hosts import WatchOrder
+from holdfast.topology.patience import Patience
 
 LOOK_EVERY_S = 0.001
 ENDED_TOO = "its replicas ended with it, and what is on its disk is no older than what is on theirs"

@@ -96,6 +96,12 @@ def read_peers(text: str) -> tuple[str, Mapping[str, Peer]]:
 _NOBODY = Peer("", "", False, False)
 
 
+def votes(own_id: str, peers: Mapping[str, Peer]) -> bool:
+    """Whether a node votes, by its own word: it is a primary that owns slots."""
+    own = peers.get(own_id, _NOBODY)
+    return own.owns_slots and not own.primary_id
+
+
 def is_armed(heir_id: str, old_id: str, views: Iterable[tuple[str, Mapping[str, Peer]]]) -> bool:
     """Whether every primary that has slots (the old one too, where it answers: it does not listen to a replica that it
     does not know) knows the heir as a replica of the old one, and the heir itself knows that the old one owns slots: elected before that, it is a primary without any (seen within two seconds
@@ -107,11 +113,7 @@ def is_armed(heir_id: str, old_id: str, views: Iterable[tuple[str, Mapping[str, 
     Args: `views`, of every node that answers, its id and what it says of all (`read_peers`).
     """
     views = list(views)
-    voters = [
-        peers
-        for own_id, peers in views
-        if (own := peers.get(own_id, _NOBODY)).owns_slots and not own.primary_id
-    ]
+    voters = [peers for own_id, peers in views if votes(own_id, peers)]
     knows_slots = any(own_id == heir_id and peers.get(old_id, _NOBODY).owns_slots for own_id, peers in views)
     return (
         knows_slots

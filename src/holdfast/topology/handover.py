@@ -11,17 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from holdfast.codec.crc import key_slot
 from holdfast.engine.build import parse_version
-from holdfast.engine.connection import EngineNode, Reply
+from holdfast.engine.connection import EngineNode
 from holdfast.engine.facts import Address
 from holdfast.errors import HoldfastError
-from holdfast.topology.cluster_view import is_armed, read_peers
+from holdfast.topology.cluster_view import is_armed, read_peers, votes
 from holdfast.topology.observe import read_info
+from holdfast.topology.patience import Asked, Patience, node_timeout_of
+from holdfast.topology.resting import Rest, read_rest
 
 HELD_MS = 3000
 """Writes are held no longer than this, whatever becomes of whoever asked for it."""
@@ -32,6 +33,7 @@ PROMOTE_TRIES = 3
 ELECTED_BOUND_S = 1.0
 ARMED_BOUND_S, ARMED_EVERY_S = 10.0, 0.05
 """Nodes tell each other of roles within some seconds."""
+RESTED_BOUND_S, RESTED_EVERY_S = 15.0, 0.25
 PUSH_BYTES = 65536
 """No less than a segment of the loopback interface (MTU 65536)."""
 PUSH_TRIES = 1 << 17
@@ -53,11 +55,17 @@ class NotArmed(HoldfastError):
         )
 
 
-class Asked(Protocol):
-    """A node that answers commands."""
+@dataclass(eq=False)
+class NotRested(HoldfastError):
+    """An election would have been lost."""
 
-    async def ask(self, *words: str | int) -> Reply:
-        """Raises: HoldfastError."""
+    waited_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"it was asked or voted for a moment ago, nodes of this engine do not vote again so soon, and after {self.waited_s:g} s "
+            "of waiting its link to the primary is still new"
+        )
 
 
 async def hand_over(old: EngineNode, heir: EngineNode, heir_address: Address) -> str:
@@ -85,41 +93,75 @@ async def hand_over(old: EngineNode, heir: EngineNode, heir_address: Address) ->
     return ""
 
 
-async def hand_over_slots(old: Asked, heir: Asked, others: Iterable[Asked]) -> None:
+async def hand_over_slots(old: Asked, heir: Asked, others: Iterable[Asked], patience: Patience) -> None:
     """The same in a cluster, by `CLUSTER FAILOVER`, which goes on where the heir does not catch up in time; so the
     caller has to see whether it became the primary.
 
+    Where nodes have voted a short while ago and would not again, this waits some seconds, and lets them have a shorter
+    node timeout for the length of the vote; both before writes are held.
     Args: `others`, the servers beside these two, of which some vote.
-    Raises: HoldfastError when a node no longer answers, or the voters do not know the heir (nothing was done then);
-        held writes are let go by then, or after HELD_MS.
+    Raises: HoldfastError when a node no longer answers, or the voters do not know the heir or have just voted (nothing
+        was done then); held writes are let go by then, or after HELD_MS.
     """
-    await _await_armed(old, heir, others)
+    voters = await _await_armed(old, heir, list(others))
+    rest = await _rested(heir, voters, patience)
     push = await _push_words(old)
-    await old.ask("CLIENT", "PAUSE", HELD_MS, "WRITE")
-    try:
-        await _equal(old, heir)
-        await heir.ask("CLUSTER", "FAILOVER")  # from here on the old primary holds writes by itself as well
-        if await _role_becomes(heir, "master", ELECTED_BOUND_S):
+    async with patience.shortened(await _shorter(heir, voters, rest)):
+        await old.ask("CLIENT", "PAUSE", HELD_MS, "WRITE")
+        try:
+            await _equal(old, heir)
+            await heir.ask(
+                "CLUSTER", "FAILOVER"
+            )  # from here on the old primary holds writes by itself as well
+            if await _role_becomes(heir, "master", ELECTED_BOUND_S):
+                with contextlib.suppress(HoldfastError):
+                    await heir.ask(*push)
+                await _role_becomes(old, "slave", ELECTED_BOUND_S)
+        finally:
             with contextlib.suppress(HoldfastError):
-                await heir.ask(*push)
-            await _role_becomes(old, "slave", ELECTED_BOUND_S)
-    finally:
-        with contextlib.suppress(HoldfastError):
-            await old.ask("CLIENT", "UNPAUSE")
+                await old.ask("CLIENT", "UNPAUSE")
 
 
-async def _await_armed(old: Asked, heir: Asked, others: Iterable[Asked]) -> None:
+async def _rested(heir: Asked, voters: Sequence[Asked], patience: Patience) -> Rest | None:
+    """Wait until those who voted or asked lately can be made to do it again; None where they do not rest at all.
+
+    Raises: HoldfastError, NotRested.
+    """
+    if not await patience.tried((heir, *voters)):
+        return None
+    end_s = time.monotonic() + RESTED_BOUND_S
+    while True:
+        said = await asyncio.gather(*(node.ask("CLUSTER", "INFO") for node in (heir, *voters)))
+        link = await heir.ask("CLIENT", "LIST", "TYPE", "master")
+        rest = read_rest(str(said[0]), str(link), map(str, said[1:]))
+        if not rest.lacking_s:
+            return rest
+        if time.monotonic() > end_s:
+            raise NotRested(RESTED_BOUND_S)
+        await asyncio.sleep(min(RESTED_EVERY_S, rest.lacking_s))
+
+
+async def _shorter(heir: Asked, voters: Sequence[Asked], rest: Rest | None) -> dict[Asked, int]:
+    """The node timeouts that they need for one more vote, in ms; none where their own will do."""
+    own_ms = await node_timeout_of(heir) if rest is not None else 0
+    if rest is None or not own_ms:
+        return {}
+    needed = {heir: rest.asker_ms(own_ms)} | dict.fromkeys(voters, rest.voters_ms(own_ms))
+    return {node: each_ms for node, each_ms in needed.items() if each_ms is not None}
+
+
+async def _await_armed(old: Asked, heir: Asked, others: Sequence[Asked]) -> list[Asked]:
     """Wait until the voters know the heir as the old one's replica: right after a switch some do not yet.
 
-    Raises: HoldfastError, NotArmed.
+    Returns: those of the others who vote. Raises: HoldfastError, NotArmed.
     """
     old_id, heir_id = str(await old.ask("CLUSTER", "MYID")), str(await heir.ask("CLUSTER", "MYID"))
-    asked = (old, heir, *others)
     end_s = time.monotonic() + ARMED_BOUND_S
     while True:
-        texts = await asyncio.gather(*(node.ask("CLUSTER", "NODES") for node in asked))
-        if is_armed(heir_id, old_id, (read_peers(str(text)) for text in texts)):
-            return
+        texts = await asyncio.gather(*(node.ask("CLUSTER", "NODES") for node in (old, heir, *others)))
+        views = [read_peers(str(text)) for text in texts]
+        if is_armed(heir_id, old_id, views):
+            return [node for node, view in zip(others, views[2:], strict=True) if votes(*view)]
         if time.monotonic() > end_s:
             raise NotArmed(ARMED_BOUND_S)
         await asyncio.sleep(ARMED_EVERY_S)

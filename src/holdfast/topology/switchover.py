@@ -12,6 +12,7 @@ from holdfast.spec.topology import Mode
 from holdfast.topology import apply_sentinel
 from holdfast.topology.handover import hand_over, hand_over_slots
 from holdfast.topology.live import LiveCache
+from holdfast.topology.patience import Patience
 from holdfast.topology.seen import Role, SeenCache, SeenNode, SeenShard
 from holdfast.topology.settle import await_settled
 
@@ -116,7 +117,7 @@ async def _in_cluster(cache: LiveCache, old: SeenNode, heir: SeenNode) -> str:
             for name in (old.name, heir.name, *others)
         ]
         try:
-            await hand_over_slots(nodes[0], nodes[1], nodes[2:])
+            await hand_over_slots(nodes[0], nodes[1], nodes[2:], Patience())
         except HoldfastError as failed:
             raise NotSwitched(old.name, heir.name, str(failed)) from failed
     await _until_primary(cache, old.name, heir.name)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+import redis
 from tests.live.conftest import Bench, need
 from tests.live.supervisor.ledger import Way
 
@@ -51,6 +52,20 @@ def shards_of(bench: Bench, cache: str = "shop") -> list[dict[str, Any]]:
                 slots |= set(range(int(first), int(last or first) + 1))
             replicas = [each["name"] for each in nodes if each["primary"] == node["name"]]
             found.append({"primary": node["name"], "replicas": replicas, "slots": slots or None})
+    return found
+
+
+def timeout_ms(node: redis.Redis) -> int:
+    """The node timeout that it has now."""
+    return int(str(node.config_get("cluster-node-timeout")["cluster-node-timeout"]))
+
+
+def timeouts_ms(way: Way) -> set[int]:
+    """Those that the nodes have now."""
+    found = set()
+    for name in way.members:
+        with way.node(name) as node:
+            found.add(timeout_ms(node))
     return found
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from tests.live.conftest import Bench, until
-from tests.live.supervisor.guarded import HANG_S, KEPT, await_health, events, shards_of, up
+from tests.live.supervisor.guarded import HANG_S, KEPT, await_health, events, shards_of, timeouts_ms, up
 from tests.live.supervisor.ledger import Way, Writers
 
 NODE_TIMEOUT_MS = 15_000
@@ -22,15 +22,6 @@ ENGINES = [
     pytest.param("redis-7.0", marks=pytest.mark.long),
     pytest.param("redis-8.0", marks=pytest.mark.long),
 ]
-
-
-def timeouts_ms(way: Way) -> set[int]:
-    """The node timeouts that the nodes have now."""
-    found = set()
-    for name in way.members:
-        with way.node(name) as node:
-            found.add(int(node.config_get("cluster-node-timeout")["cluster-node-timeout"]))
-    return found
 
 
 def kill_the_primary(bench: Bench, way: Way, mine: list[str], bound_s: float) -> str:

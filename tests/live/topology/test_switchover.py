@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 from tests.live.conftest import Bench, need, until
-from tests.live.supervisor.guarded import shards_of
+from tests.live.supervisor.guarded import shards_of, timeout_ms, timeouts_ms
 from tests.live.supervisor.ledger import Way, Writers
 from tests.live.topology.caches import record, spec_text
 
@@ -92,7 +92,10 @@ def test_writes_go_on_at_the_new_primary_and_none_is_lost(bench: Bench, engine: 
         pytest.param("redis-6.2", marks=pytest.mark.long),
     ],
 )
-def test_a_shard_of_a_cluster_goes_there_and_back_and_nothing_is_lost(bench: Bench, engine: str) -> None:
+def test_a_shard_of_a_cluster_goes_there_and_back_and_there_again_at_once_and_nothing_is_lost(
+    bench: Bench, engine: str
+) -> None:
+    """The third switch asks a replica to stand, and voters to vote, that have just done so about the same primary."""
     way = up(bench, engine, "cluster")
     shard = shards_of(bench, "demo")[0]
     old = shard["primary"]
@@ -103,11 +106,50 @@ def test_a_shard_of_a_cluster_goes_there_and_back_and_nothing_is_lost(bench: Ben
         assert there["to"] in way.primaries()
         back = bench.run("switchover", "demo", "--to", old, "--json", check=True).facts
         assert (back["from"], back["to"]) == (there["to"], old)
+        again = bench.run("switchover", "demo", old, "--json", check=True).facts
+        assert (again["from"], again["to"]) == (old, there["to"])
         before = writers.acknowledged
         until(lambda: writers.acknowledged > before + 50)
         writers.stop()
         assert writers.lost() == 0
         assert writers.longest_gap_s < PAUSE_BOUND_S
+    assert timeouts_ms(way) == {NODE_TIMEOUT_MS}
+
+
+NODE_TIMEOUT_MS = 5000
+"""The default of `topology.node_timeout`."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["redis-7.0", "valkey-8.0"])
+def test_what_a_switchover_that_is_killed_leaves_with_the_voters_is_mended(bench: Bench, engine: str) -> None:
+    way = up(bench, engine, "cluster")
+    shard = shards_of(bench, "demo")[0]
+    pair = [shard["primary"], *shard["replicas"]]
+    voters = [name for name in way.primaries() if name not in pair]
+    bench.run("switchover", "demo", pair[0], check=True)  # from here on they rest
+    with contextlib.ExitStack() as stack:
+        watched = stack.enter_context(way.node(voters[0]))
+        writers = stack.enter_context(Writers(way, pair, shard["slots"]))
+        for _ in range(5):
+            command = bench.begin("switchover", "demo", pair[0])
+            while command.poll() is None and timeout_ms(watched) == NODE_TIMEOUT_MS:
+                pass
+            command.kill()
+            command.communicate(timeout=20)
+            if timeout_ms(watched) != NODE_TIMEOUT_MS:
+                break
+        else:
+            pytest.fail("five switches were through before they could be killed")
+        until(lambda: timeouts_ms(way) == {NODE_TIMEOUT_MS}, bound_s=30)
+        before = writers.acknowledged
+        until(lambda: writers.acknowledged > before + 50)
+        writers.stop()
+        assert writers.lost() == 0
+    mended = [each for each in bench.run("events", "demo", "--json").facts if each["kind"] == "mended"]
+    assert {each["node"] for each in mended} & set(voters)
+    bench.run("switchover", "demo", pair[0], check=True)
+    assert bench.run("plan", "demo").code == 0
 
 
 def test_a_replica_that_cannot_catch_up_is_not_switched_to_and_the_old_primary_serves_on(

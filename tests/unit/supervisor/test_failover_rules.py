@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from holdfast.engine.datafiles import DataFiles
-from holdfast.engine.dialects import EngineVersion
 from holdfast.supervisor.failover_rules import (
     Voice,
     best_replica,
@@ -16,8 +15,6 @@ from holdfast.supervisor.failover_rules import (
     is_armed,
     keeps_all,
     kept_words,
-    rests,
-    shortened_timeout_ms,
     voters,
     was_primary,
     way_home,
@@ -174,30 +171,6 @@ def test_a_restart_that_would_come_back_empty(files: bool, others: bool, empty: 
     assert would_come_back_empty(files, others) is empty
 
 
-@pytest.mark.parametrize(
-    ("since_vote_s", "since_asked_s", "expected"),
-    [
-        (None, None, None),
-        (40.0, None, None),
-        (33.5, None, None),
-        (30.0, None, 13636),
-        (2.3, None, 1045),
-        (4.6, 4.6, 1045),
-        (40.0, 44.0, 10000),
-        (40.0, 70.0, None),
-    ],
-)
-def test_voters_that_rest_are_given_the_longest_timeout_with_which_they_vote(
-    since_vote_s: float | None, since_asked_s: float | None, expected: int | None
-) -> None:
-    found = shortened_timeout_ms(15_000, since_vote_s, since_asked_s)
-    assert found == expected
-    if found is not None and since_vote_s is not None:
-        assert 2 * found < since_vote_s * 1000
-    if found is not None and since_asked_s is not None:
-        assert 4 * found < since_asked_s * 1000
-
-
 def test_who_votes_is_a_primary_with_slots_that_has_the_dead_one_down_as_an_owner() -> None:
     assert voters("a", survivors("b", "c", "a1", "b1")) == ["b", "c"]
     told = {**WHOLE, "a": Peer("a", "", owns_slots=False, failed=True)}
@@ -213,15 +186,6 @@ def test_what_a_primary_comes_back_with_is_said() -> None:
     assert keeps_all(appended)
     assert not keeps_all(DataFiles(appended=True))
     assert not keeps_all(DataFiles(holds_keys=True))
-
-
-@pytest.mark.parametrize(
-    ("name", "version", "expected"),
-    [("redis", (7, 0, 15), True), ("redis", (8, 0, 2), True), ("valkey", (8, 0, 7), True),
-     ("valkey", (8, 1, 0), False), ("valkey", (9, 1, 2), False)],
-)  # fmt: skip
-def test_which_voters_rest(name: str, version: tuple[int, int, int], expected: bool) -> None:
-    assert rests(EngineVersion(name, version)) is expected
 
 
 def test_who_was_started_after_the_end_has_no_more_than_its_files() -> None:
