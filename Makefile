@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SPEC := examples/phonebill/cache.yaml
 LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
-SOURCES := setup.py pyproject.toml $(wildcard src/holdfast/codec/*.py src/holdfast/codec/*.pxd src/holdfast/codec/*/*.py src/holdfast/codec/*/*.pxd)
+SOURCES := setup.py pyproject.toml $(wildcard src/holdfast/codec/*.py src/holdfast/codec/*.pxd src/holdfast/codec/*/*.py src/holdfast/codec/*/*.pxd) src/holdfast/client/kept.py src/holdfast/client/kept.pxd
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .PHONY: up intro down install engines dev test test-long check peers fuzz bench lock docs clean help
@@ -89,4 +89,4 @@ docs: install ## Generate docs/cli.md and the man pages from the commands' own h
 	@$(BIN)/holdfast docs man --output man
 
 clean: ## Remove the virtual environment and what was built.
-	rm -rf $(VENV) build dist src/*.egg-info src/holdfast/codec/*.so src/holdfast/codec/*/*.so
+	rm -rf $(VENV) build dist src/*.egg-info src/holdfast/codec/*.so src/holdfast/codec/*/*.so src/holdfast/client/*.so

@@ -1,4 +1,4 @@
-"""Builds the codec's compiled twins: optional for users, demanded with HOLDFAST_REQUIRE_COMPILED=1."""
+"""Builds the compiled twins of the codec and of the look into memory: optional for users, demanded with HOLDFAST_REQUIRE_COMPILED=1."""
 
 import os
 import shutil
@@ -9,9 +9,9 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 REQUIRED = os.environ.get("HOLDFAST_REQUIRE_COMPILED") == "1"
-# One source for both builds: a module of the codec that has a .pxd beside it is compiled.
+# One source for both builds: a module that has a .pxd beside it is compiled.
 SOURCE = Path("src")
-MODULES = sorted(SOURCE.glob("holdfast/codec/**/*.pxd"))
+MODULES = sorted(SOURCE.glob("holdfast/**/*.pxd"))
 
 
 class WithExample(build_py):
@@ -40,7 +40,7 @@ class OptionalBuild(build_ext):
         except Exception as failed:
             if REQUIRED:
                 raise
-            print(f"holdfast: the codec stays in pure Python, its compile failed: {failed}")
+            print(f"holdfast: all stays in pure Python, the compile failed: {failed}")
 
     def build_extension(self, ext: Extension) -> None:
         try:

@@ -11,33 +11,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+
+from holdfast.client.kept import Entry, Trust, View
 
 BUCKETS = 4096
 """Generations are kept per bucket of keys: two keys that share one only cost a fill now and then."""
 ENTRY_BYTES = 400
 """About what an entry costs besides its value."""
-NEVER = float("-inf")
-
-
-class Trust:
-    """Until when (monotonic) entries read from one node may be served; made anew for each life of its link."""
-
-    __slots__ = ("until",)
-
-    def __init__(self, until: float = NEVER) -> None:
-        self.until = until
-
-
-class Entry:
-    """A value in the first tier."""
-
-    __slots__ = ("hits", "owner", "size", "trust", "until", "value")
-
-    def __init__(self, value: Any, owner: object, until: float, trust: Trust, size: int) -> None:
-        self.value, self.owner, self.until, self.trust, self.size = value, owner, until, trust, size
-        self.hits = 0
-        """Since the clock's hand last came by: counts hits, and keeps the entry when it is not 0."""
 
 
 @dataclass(slots=True)
@@ -52,14 +32,13 @@ class FillToken:
 class FirstTier:
     """Bounded by entries and by bytes; the one not used for long goes first (second chance in order of age).
 
-    Reads take no lock. An owner's `view` may be read directly on hot paths; whoever does checks `until` twice, as `get`
-    does.
+    Reads take no lock. An owner's `view` may be looked into directly on hot paths.
     """
 
     def __init__(self, max_entries: int, max_bytes: int, clock: Callable[[], float] = monotonic) -> None:
         self.entries: dict[str, Entry] = {}
         """All, in order of age; each is in its owner's view too."""
-        self._views: dict[object, dict[str, Entry]] = {}
+        self._views: dict[object, View] = {}
         self.bytes = 0
         self.fills = self.dropped_fills = self.evictions = self.invalidations = self.flushes = 0
         self._hits_of_gone = 0
@@ -68,13 +47,13 @@ class FirstTier:
         self._epoch = 0
         self._lock = threading.Lock()
 
-    def view(self, owner: object) -> dict[str, Entry]:
-        """What is kept for one owner: always the same dictionary."""
-        return self._views.get(owner) or self._views.setdefault(owner, {})
+    def view(self, owner: object) -> View:
+        """What is kept for one owner: always the same."""
+        return self._views.get(owner) or self._views.setdefault(owner, View())
 
     def get(self, key: str, owner: object) -> Entry | None:
         """The entry of a key while it may be served to `owner`."""
-        entry = self.view(owner).get(key)
+        entry = self.view(owner).entries.get(key)
         if entry is None:
             return None
         now = self._clock()
@@ -85,7 +64,7 @@ class FirstTier:
 
     def peek(self, key: str, owner: object, not_older_than: float) -> Entry | None:
         """The entry whatever vouches for it, unless it ended before that instant: for when there is nothing better."""
-        entry = self.view(owner).get(key)
+        entry = self.view(owner).entries.get(key)
         return entry if entry is not None and entry.until >= not_older_than else None
 
     def token(self, key: str, trust: Trust | None) -> FillToken | None:
@@ -108,7 +87,7 @@ class FirstTier:
                 self.dropped_fills += 1
                 return False
             self._remove(key)
-            self.entries[key] = self.view(entry.owner)[key] = entry
+            self.entries[key] = self.view(entry.owner).entries[key] = entry
             self.bytes += entry.size
             self.fills += 1
             if len(self.entries) > self._max_entries or self.bytes > self._max_bytes:
@@ -130,7 +109,7 @@ class FirstTier:
             self._hits_of_gone += sum(entry.hits for entry in self.entries.values())
             self.entries.clear()
             for view in list(self._views.values()):  # readers add theirs without the lock
-                view.clear()
+                view.entries.clear()
             self.bytes = 0
 
     def after_fork(self) -> None:
@@ -150,7 +129,7 @@ class FirstTier:
     def _remove(self, key: str) -> None:
         entry = self.entries.pop(key, None)
         if entry is not None:
-            self.view(entry.owner).pop(key, None)
+            self.view(entry.owner).entries.pop(key, None)
             self.bytes -= entry.size
             self._hits_of_gone += entry.hits
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.client.first_tier import NEVER, Trust
+from holdfast.client.kept import NEVER, Trust
 from holdfast.client.layout import Address
 from holdfast.client.rules import Breaker
 

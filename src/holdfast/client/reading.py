@@ -7,7 +7,8 @@ from typing import Any
 
 from holdfast.client.calls import ReadFrom, WrongType, read, request
 from holdfast.client.errors import ValueUnreadable
-from holdfast.client.first_tier import ENTRY_BYTES, Entry, FillToken
+from holdfast.client.first_tier import ENTRY_BYTES, FillToken
+from holdfast.client.kept import Entry
 from holdfast.client.operations import Policy
 from holdfast.client.rules import early_by_ms
 from holdfast.client.shared import Family, Shared, unreadable

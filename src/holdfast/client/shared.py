@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.client.figures import Figures
-from holdfast.client.first_tier import NEVER, FirstTier
+from holdfast.client.first_tier import FirstTier
+from holdfast.client.kept import NEVER
 from holdfast.client.keys import KeyPattern, prefix_free
 from holdfast.client.layout import Address, Layout, ShardAt
 from holdfast.client.operations import Node

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from holdfast.client.errors import CacheDenied, CacheError, NodeLost, ServerUnfit
-from holdfast.client.first_tier import Trust
+from holdfast.client.kept import Trust
 from holdfast.client.layout import Address, Layout, RoleSeen, read_role, read_slots, replicated_layout
 from holdfast.client.login import Login, PasswordUnreadable
 from holdfast.client.operations import Node

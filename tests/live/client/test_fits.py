@@ -9,6 +9,7 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,28 +134,46 @@ def test_flask_and_celery(server: PrivateServer) -> None:
     assert done.stdout.strip() == "all right", done.stderr
 
 
-def test_the_first_page_of_the_manual_does_what_it_says(server: PrivateServer, tmp_path: Path) -> None:
+def test_every_block_of_the_manual_does_what_it_says(server: PrivateServer, tmp_path: Path) -> None:
+    """One after the other in one program, as a reader would type them; only the server's port is another."""
     from holdfast.profile import Profile, Seed
 
     server.flush()
     page = (ROOT / "docs" / "client.md").read_text()
-    first = page.split("```python\n")[1].split("```")[0]
-    profile = Profile(
-        "demo", "shop", "standalone", (Seed("127.0.0.1", server.port),), "", "", None, namespaces=namespaces()
-    )
-    (tmp_path / "bill-inquiry.profile.json").write_bytes(profile.to_json())
-    code = (
-        "asked = []\ndef ask_the_carrier(code):\n    asked.append(code)\n    return Product(code, 89000.0)\n"
-    )
-    code += (
-        first
-        + "\nassert asked == ['5G-PREMIUM-001'], asked\nassert product.namespace.get(productCode=asked[0]) is None\n"
+    first, opened, namespaced, hook = (each.split("```")[0] for each in page.split("```python\n")[1:])
+    declared = namespaces()
+    declared["auth.session"] = replace(declared["auth.session"], shorter_ttls_s={"without-auto-login": 1800})
+    seeds = (Seed("127.0.0.1", server.port),)
+    profile = Profile("demo", "shop", "standalone", seeds, "", "", None, namespaces=declared)
+    path = tmp_path / "bill-inquiry.profile.json"
+    path.write_bytes(profile.to_json())
+    program = "\n".join(
+        (
+            first.replace("localhost:6379", f"127.0.0.1:{server.port}"),
+            "assert product.namespace.get(productCode='5G-PREMIUM-001') is None",
+            "with cache: pass",
+            opened,
+            namespaced,
+            "assert sessions.get(userId='u1', sessionId='s1') == {'role': 'user'}",
+            "assert 1790 < sessions.ttl_s(userId='u1', sessionId='s1') <= 86400",
+            "assert bills.get(key) is None",
+        )
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "nothing is left to complain about when it is not closed"
+    product = "Product(code='5G-PREMIUM-001', monthly_fee=89000.0)"
+    assert done.stdout.splitlines() == ["asking the carrier", product, product, product]
+
+    where = "/etc/shop/bill-inquiry.profile.json"
+    assert where in hook
+    told = '{"primary_host": "10.1.2.3", "primary_port": 7000}'
+    subprocess.run(
+        [sys.executable, "-c", hook.replace(where, str(path))], input=told, text=True, timeout=60, check=True
+    )
+    assert Profile.from_json(path.read_bytes(), "hook").seeds == (Seed("10.1.2.3", 7000),)
 
 
 def test_the_pytest_fixture_gives_an_empty_cache_of_ones_own(tmp_path: Path) -> None:

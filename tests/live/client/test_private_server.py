@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,3 +76,5 @@ def test_however_the_tests_end_their_server_ends(end: str) -> None:
     finally:
         os.killpg(tests.pid, signal.SIGKILL)
         tests.communicate(timeout=10)
+        if end == "keeper killed":  # and the tests too: nobody is left to clear it away
+            shutil.rmtree(folder)

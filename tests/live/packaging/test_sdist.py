@@ -56,7 +56,8 @@ def test_a_wheel_from_the_sdist_is_compiled_and_has_the_example(sdist: Path, tmp
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "installed")
-    assert any(name.startswith("holdfast/codec/crc.") and name.endswith(".so") for name in names)
+    for module in ("codec/crc", "client/kept"):
+        assert any(name.startswith(f"holdfast/{module}.") and name.endswith(".so") for name in names)
     code = (
         "import holdfast, holdfast.codec.crc as crc; from holdfast.cli.example import example_files;"
         "assert crc.is_compiled(); assert b'phonebill' in example_files('phonebill')['cache.yaml'];"

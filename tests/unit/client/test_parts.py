@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.client.errors import KeyInvalid, NamespaceInvalid, ValueRefused
-from holdfast.client.first_tier import Entry, FirstTier, Trust
+from holdfast.client.first_tier import FirstTier
+from holdfast.client.kept import Entry, Trust
 from holdfast.client.keys import KeyPattern, prefix_free, slot_of
 from holdfast.client.layout import Address, Layout, ShardAt, read_role, read_slots, replicated_layout
 from holdfast.client.opening import declare, profile_of_url

@@ -1,4 +1,4 @@
-"""A pytest plugin (`-p tests.unit.codec.written`): the codec is imported as it is written, whatever was compiled of it."""
+"""A pytest plugin (`-p tests.unit.codec.written`): Holdfast is imported as it is written, whatever was compiled of it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from types import ModuleType
 
 
-class WrittenCodec(MetaPathFinder):
-    """Finds the modules of `holdfast.codec` by their source files only."""
+class Written(MetaPathFinder):
+    """Finds the modules of packages that have compiled ones by their source files only."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if not fullname.startswith("holdfast.codec."):
+        if not fullname.startswith(("holdfast.codec.", "holdfast.client.")):
             return None
         for folder in path or ():
             spec = FileFinder(folder, (SourceFileLoader, [".py"])).find_spec(fullname)
@@ -24,4 +24,4 @@ class WrittenCodec(MetaPathFinder):
         return None
 
 
-sys.meta_path.insert(0, WrittenCodec())
+sys.meta_path.insert(0, Written())
