@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.directive import Directive, directive, known_to, knows, render, words
+from holdfast.engine.elections import PLAIN_HZ, elects_at_timer
 from holdfast.engine.facts import NodeFacts, TlsFiles
 from holdfast.errors import HoldfastError
 from holdfast.spec.cache import Spec
@@ -28,6 +29,8 @@ SECRETS_NAME = "secrets.conf"
 SAVE_RULES_ON_ONE_LINE = (7, 0, 0)
 SHUTDOWN_TIMEOUT_S = 10
 """How long a primary that stops waits for its replicas; whoever stops it must wait longer."""
+QUICK_HZ = 100
+"""A timer's rounds per second where elections wait for it: the most that the engines' own manuals advise."""
 SLOW_COMMAND_US = 10_000
 SLOW_EVENT_MS = 100
 
@@ -66,7 +69,7 @@ def server_directives(spec: Spec, build: EngineBuild, facts: NodeFacts) -> tuple
             facts.tls, facts.port, spec.security.tls.min_version, "network: from the cache's ports"
         ),
         *_replication_under_tls(spec, facts),
-        *_memory(spec),
+        *_memory(spec, build),
         *_persistence(spec, facts),
         *_replication(spec, build, facts),
         *(_cluster(spec, build, facts) if spec.topology.mode is Mode.CLUSTER else ()),
@@ -146,12 +149,15 @@ def _replication_under_tls(spec: Spec, facts: NodeFacts) -> Iterator[Directive]:
         yield directive("tls-cluster", True, "security.tls")
 
 
-def _memory(spec: Spec) -> Iterator[Directive]:
+def _memory(spec: Spec, build: EngineBuild) -> Iterator[Directive]:
     memory = spec.memory
     yield directive("maxmemory", memory.maxmemory_bytes, "memory.maxmemory")
     yield directive("maxmemory-policy", memory.policy.value, "memory.policy")
     yield directive("maxmemory-samples", memory.samples, "memory.samples")
-    yield directive("hz", memory.active_expire_hz, "memory.hz")
+    if memory.timer_hz is not None or spec.topology.mode is not Mode.CLUSTER or not elects_at_timer(build):
+        yield directive("hz", memory.timer_hz or PLAIN_HZ, "memory.hz")
+    else:
+        yield directive("hz", QUICK_HZ, "holdfast: so that a forced election need not wait for the timer")
     yield directive("lazyfree-lazy-expire", memory.lazy_expire, "memory.lazy_expire")
 
 

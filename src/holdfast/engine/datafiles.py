@@ -62,7 +62,7 @@ def look_at_files(folder: Path, config: str) -> DataFiles:
     node_id, follows = "", settings.get("replicaof", settings.get("slaveof", ""))
     if settings.get("cluster-enabled") == "yes":
         node_id, follows = _place_in_cluster(folder / CLUSTER_STATE_NAME)
-    newest = max((file.stat().st_mtime for file in present), default=None)
+    newest = max((written for file in present if (written := _written_at(file)) is not None), default=None)
     return DataFiles(
         holds_keys=any(_holds_keys(file) for file in present),
         appended=appended,
@@ -116,6 +116,14 @@ def _text(data: bytes, at: int) -> tuple[bytes, int]:
     if at + length > len(data):
         raise IndexError("the head ends inside a field")
     return data[at : at + length], at + length
+
+
+def _written_at(file: Path) -> float | None:
+    """Seconds since the epoch; None for one that is gone by now: a server that ends deletes and renames its files."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return None
 
 
 def _holds_keys(file: Path) -> bool:

@@ -42,8 +42,10 @@ class MemorySpec(Model):
     is, keys whose writer has said that they may go: nothing else is lost silently."""
     samples: int = Field(default=5, ge=1, le=64)
     """Keys that are looked at to find one to drop (maxmemory-samples)."""
-    active_expire_hz: int = Field(default=10, alias="hz", ge=1, le=500)
-    """Rounds per second in which expired keys are looked for."""
+    timer_hz: int | None = Field(default=None, alias="hz", ge=1, le=500)
+    """Rounds per second of a server's timer, in which expired keys are looked for. Without it 10, but 100 in a cluster of
+    an engine that begins a forced election only at its timer (Redis, Valkey before 8.1): a dead primary is then replaced
+    in some 10 ms and not in up to 100, for less than 0.2 % of a core."""
     lazy_expire: bool = True
     """Whether the memory of expired keys is given back by a background thread. (An expired key is never served,
     whatever is set here: the engines look at the TTL on every access.)"""

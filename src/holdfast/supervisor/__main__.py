@@ -14,6 +14,7 @@ from holdfast.state import Busy, StateFolder, only_one, socket_address
 from holdfast.supervisor.keeper import Keeper
 from holdfast.supervisor.launch import SOCKET
 from holdfast.supervisor.listening import Listeners
+from holdfast.supervisor.protocol import IDLE_KEPT_S
 from holdfast.supervisor.server import application
 
 
@@ -33,6 +34,7 @@ async def serve(state: StateFolder, host: str) -> None:
         access_log=False,
         lifespan="off",
         ws="none",
+        timeout_keep_alive=IDLE_KEPT_S,
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)

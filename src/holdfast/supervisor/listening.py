@@ -22,7 +22,7 @@ from holdfast.state import StateFolder
 from holdfast.supervisor import admission
 from holdfast.supervisor.admission import CONTROLLER, Admission
 from holdfast.supervisor.events import Events
-from holdfast.supervisor.protocol import API
+from holdfast.supervisor.protocol import API, IDLE_KEPT_S
 
 OPEN_CONNECTIONS = 200
 BODY_LIMIT = 8 << 20
@@ -121,6 +121,7 @@ class Listeners:
             lifespan="off",
             ws="none",
             limit_concurrency=OPEN_CONNECTIONS,
+            timeout_keep_alive=IDLE_KEPT_S,
             timeout_graceful_shutdown=3,
         )
         config.load()

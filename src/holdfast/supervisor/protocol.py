@@ -18,6 +18,9 @@ API = "/v1"
 LEVEL = 5
 """Raised with every change of what is spoken: a supervisor of another level is replaced, its nodes running on."""
 SPOKEN = f"{__version__} level {LEVEL}"
+IDLE_KEPT_S = 60
+"""How long a supervisor keeps an idle connection, in seconds: far longer than a client does (5 s), so that it never closes
+one on which a request is just under way."""
 START_BOUND_S = 600.0
 """How long a start may take, with a large data set to load."""
 STOP_BOUND_S = 60.0

@@ -158,7 +158,8 @@ def test_a_lone_primary_with_its_own_data_is_started_again(bench: Bench) -> None
 
 @pytest.mark.parametrize("mode", ["cluster", pytest.param("sentinel", marks=pytest.mark.long)])
 def test_a_killed_primary_comes_back_as_a_replica_of_the_elected_one(bench: Bench, mode: str) -> None:
-    path = bring_up(bench, spec_text(mode=mode))
+    # Long enough that the engine alone has not elected anybody before `up` looks.
+    path = bring_up(bench, spec_text(mode=mode).replace("node_timeout: 2s", "node_timeout: 10s"))
     kept = write(bench, "shop")
     time.sleep(STREAMING_S)
     let_die(bench)

@@ -59,6 +59,23 @@ def said(build: EngineBuild = VALKEY_9_1, given: NodeFacts | None = None, **sect
     return by_name(server_directives(spec(**sections), build, given or facts()))
 
 
+@pytest.mark.parametrize(
+    ("build", "topology", "memory", "hz"),
+    [
+        (REDIS_7_0, CLUSTER, {}, "100"),
+        (REDIS_7_0, CLUSTER, {"hz": 20}, "20"),
+        (REDIS_7_0, REPLICATED, {}, "10"),
+        (VALKEY_9_1, CLUSTER, {}, "10"),
+        (dataclasses.replace(VALKEY_9_1, version=(8, 0, 9)), CLUSTER, {}, "100"),
+        (dataclasses.replace(VALKEY_9_1, version=(8, 1, 0)), CLUSTER, {}, "10"),
+    ],
+)
+def test_a_timer_is_quick_where_elections_wait_for_it(
+    build: EngineBuild, topology: dict[str, Any], memory: dict[str, Any], hz: str
+) -> None:
+    assert said(build, topology=topology, memory=memory)["hz"] == hz
+
+
 @pytest.mark.parametrize("build", EVERY, ids=lambda build: build.key)
 @pytest.mark.parametrize("topology", [{}, REPLICATED, CLUSTER], ids=["standalone", "replicated", "cluster"])
 def test_no_directive_is_written_that_the_version_does_not_know(

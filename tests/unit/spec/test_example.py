@@ -76,8 +76,7 @@ def test_servers_memory_and_files(plan: Spec) -> None:
         plan.memory.maxmemory_bytes,
         plan.memory.policy,
         plan.memory.samples,
-        plan.memory.active_expire_hz,
-    ) == (5 << 30, "allkeys-lru", 5, 10)
+    ) == (5 << 30, "allkeys-lru", 5)
     assert (plan.memory.warn_percent, plan.memory.critical_percent) == (80, 90)
     assert plan.persistence.rdb.save == (SaveRule(900, 1), SaveRule(300, 10), SaveRule(60, 10000))
     aof = plan.persistence.aof
