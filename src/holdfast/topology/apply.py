@@ -23,6 +23,7 @@ from holdfast.topology.going_back import go_back
 from holdfast.topology.guards import enforcement, firewall_request
 from holdfast.topology.hosts import WatchOrder
 from holdfast.topology.live import LiveCache, Told
+from holdfast.topology.outdated import PlanOutdated
 from holdfast.topology.plan import topology_steps
 from holdfast.topology.settle import await_settled
 from holdfast.topology.steps import (
@@ -107,7 +108,7 @@ async def _converge(
             before(step)
             try:
                 await apply_step(cache, step)
-            except apply_rolling.PlanOutdated as outdated:
+            except PlanOutdated as outdated:
                 cache.tell(Told("", f"{outdated.why}: the plan is made anew"))
                 break
             after(step)

@@ -14,12 +14,17 @@ from holdfast.spec.topology import Mode
 from holdfast.topology import resharding
 from holdfast.topology.cluster_view import ClusterView, read_cluster_nodes
 from holdfast.topology.live import LiveCache, Told
+from holdfast.topology.outdated import PlanOutdated
 from holdfast.topology.slots import ranges
 from holdfast.topology.steps import AssignSlots, AttachReplica, Forget, JoinCluster, MoveSlots, Unmark
 
 JOIN_BOUND_S = 30.0
 ROLE_BOUND_S = 30.0
 FORGET_ROUNDS = 3
+OUTDATED_AFTER_S = 2.0
+"""A node may still hear that its primary is one; one that goes on refusing for so long knows better than the plan."""
+NO_PRIMARY = "only replicate a master"
+"""In CLUSTER REPLICATE's refusal to follow a replica."""
 LOOK_EVERY_S = 0.05
 MEET_ALL_UP_TO = 12
 """Members up to which every pair is introduced; in larger clusters a few introductions and gossip are quicker."""
@@ -185,7 +190,10 @@ async def _attach_alone(cache: LiveCache, step: AttachReplica) -> None:
 async def _until(
     reached: Callable[[], Awaitable[bool]], ask: Callable[[], Awaitable[None]], step: AttachReplica
 ) -> None:
-    """Ask until it is reached: a node that has only just heard of its primary refuses at first."""
+    """Ask until it is reached: a node that has only just heard of its primary refuses at first.
+
+    Raises: NotReplica, PlanOutdated.
+    """
     began = time.monotonic()
     words = "it does not say why"
     while not await reached():
@@ -195,6 +203,8 @@ async def _until(
             await ask()
         except CommandRefused as refused:
             words = refused.words
+            if NO_PRIMARY in words and time.monotonic() - began > OUTDATED_AFTER_S:
+                raise PlanOutdated(f"{step.primary} is no primary any more") from refused
         await asyncio.sleep(LOOK_EVERY_S)
 
 

@@ -15,6 +15,7 @@ from holdfast.topology import orders
 from holdfast.topology.apply_nodes import note_users, put_aside_unreadable
 from holdfast.topology.hosts import NodeFile, NodeOrder
 from holdfast.topology.live import LiveCache, Told
+from holdfast.topology.outdated import PlanOutdated
 from holdfast.topology.plan_rolling import engine_of
 from holdfast.topology.record import Kind, Member
 from holdfast.topology.seen import ProcessState, Role, SeenCache, SeenNode
@@ -30,16 +31,6 @@ GRACE_S = 1.0
 FORWARD_TRIES, FORWARD_PAUSE_S = 2, 1.0
 SAVE_BOUND_S = 600.0
 LOOK_EVERY_S = 0.05
-
-
-@dataclass(eq=False)
-class PlanOutdated(HoldfastError):
-    """What is seen now is not what the plan was made from: a failover came in between."""
-
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.why}; run the command again, the plan is then made from what is"
 
 
 @dataclass(eq=False)

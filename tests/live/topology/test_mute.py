@@ -13,6 +13,7 @@ from tests.live.topology.caches import spec_text
 
 from holdfast.cli.opening import named, opened
 from holdfast.topology.apply_cluster import NotReplica, attach
+from holdfast.topology.outdated import PlanOutdated
 from holdfast.topology.steps import AttachReplica
 
 NODE_TIMEOUT_S = 5.0
@@ -67,3 +68,23 @@ def test_a_primary_that_was_emptied_since_the_plan_was_made_gets_no_replica_with
     asyncio.run(attached())
     with way.node("n2") as node:
         assert node.info("replication")["role"] == "slave"
+
+
+@pytest.mark.long
+def test_a_plan_that_a_failover_overtook_is_said_to_be_outdated(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("valkey-8.0")
+    for name, value in bench.environ.items():
+        monkeypatch.setenv(name, value)
+    file = bench.spec(spec_text("valkey-8.0", "cluster", replicas=1))
+    bench.run("up", str(file), check=True)
+    one, other = [node["name"] for node in bench.status("demo")["nodes"] if node["role"] == "replica"][:2]
+
+    async def attached() -> None:
+        async with opened(named(str(file))) as cache:
+            await attach(cache, AttachReplica(node=one, primary=other))
+
+    with pytest.raises(PlanOutdated, match=f"{other} is no primary any more"):
+        asyncio.run(attached())
+    assert bench.run("up", str(file), "--json", check=True).facts["steps"] == []
