@@ -94,11 +94,15 @@ def _plainly(shared: Shared, family: Family, values: Values, keys: Sequence[str]
     """One MGET to the only primary, its replies as they come."""
     sent = Request((pack(("MGET", *keys)),), 0, "MGET", shared.clock.now() + within_s)
     replies = yield from ask(shared, sent)
-    present = dict(zip(keys, replies, strict=True))
-    missing = replies.count(None)
-    if missing:
-        present = {key: raw for key, raw in present.items() if raw is not None}
-    together = b"".join(present.values())
+    missing = 0
+    try:
+        together = b"".join(replies)
+    except TypeError:  # one that is not there
+        missing = replies.count(None)
+        present = {key: raw for key, raw in zip(keys, replies, strict=True) if raw is not None}
+        together = b"".join(present.values())
+    else:
+        present = dict(zip(keys, replies, strict=True))
     if MAGIC[:1] not in together or MAGIC not in together:  # a byte is found much sooner than two
         try:
             result = values.decode_each(present)

@@ -130,7 +130,7 @@ def ask(shared: Shared, wanted: Request) -> Policy:
                 raise _unavailable(shared, wanted, began, why, may_have_run=True) from failed
         else:
             node.breaker.succeeded()
-            said = first_error(reply)
+            said = first_error(reply, len(wanted.parts))
             if said is None:
                 shared.budget.earn()
                 return reply
@@ -197,7 +197,7 @@ def read(
                 raise _unavailable(shared, wanted, now, str(failed)) from failed
         else:
             node.breaker.succeeded()
-            said = first_error(reply)
+            said = first_error(reply, len(wanted.parts))
             if said is None and (where == "replica" or not missing(reply)):
                 return reply
             if said is not None and meaning(said) is Meaning.WRONG_TYPE:
@@ -256,11 +256,11 @@ def own_write(key: str) -> float | None:
     return None if written is None else written.get(key)
 
 
-def first_error(reply: Any) -> str | None:
-    """What the first error reply among them says."""
+def first_error(reply: Any, commands: int = 1) -> str | None:
+    """What the first error says among the replies to so many commands."""
     if reply.__class__ is ReplyError:
         return str(reply)
-    if reply.__class__ is list and ReplyError in map(type, reply):
+    if commands > 1 and reply.__class__ is list and ReplyError in map(type, reply):
         return str(next(each for each in reply if each.__class__ is ReplyError))
     return None
 

@@ -203,11 +203,11 @@ class Verbs:
             elif entry.value is not None:
                 near[key] = entry.value
         if far:
-            wanted = self._read(far[0], where, within_s or self._batch_s(len(far)))
+            within = self._within(within_s or self._batch_s(len(far)))
             found = yield from batch.get_many(
-                self.shared, self.family, self.values, far, wanted.where, wanted.within_s
+                self.shared, self.family, self.values, far, self._where(where), within
             )
-            near |= found
+            return near | found if near else found
         return near
 
     def _change_many(self, commands: Mapping[str, tuple[Any, ...]], within_s: float | None) -> Policy:
@@ -264,11 +264,13 @@ class Verbs:
         return reply(said)
 
     def _read(self, key: str, where: str | None, within_s: float | None) -> Read:
+        return Read(self.family, self.values, key, self._where(where), self._within(within_s))
+
+    def _where(self, where: str | None) -> ReadFrom:
         chosen: Any = self.family.declared.read if where is None else where
         if chosen not in READS:
             raise WrongUsage(f"read={where!r} is no way to read", f"use one of {', '.join(READS)}")
-        picked: ReadFrom = chosen
-        return Read(self.family, self.values, key, picked, self._within(within_s))
+        return chosen  # type: ignore[no-any-return]
 
     def _within(self, within_s: float | None) -> float:
         if within_s is None:

@@ -105,9 +105,8 @@ def sentinel(engine: str, primary: PrivateServer) -> Iterator[PrivateServer]:
         config.write_text("")
         with private_server((*need(engine).command, str(config), "--sentinel")) as server:
             link = raw(server)
-            link.execute_command(
-                "SENTINEL", "DEBUG", "INFO-PERIOD", 500
-            )  # else it asks its nodes all 10 s only
+            # Else it asks its nodes all 10 s only, and lets an old primary be one for 8 s (four publish periods).
+            link.execute_command("SENTINEL", "DEBUG", "INFO-PERIOD", 500, "PUBLISH-PERIOD", 250)
             link.execute_command("SENTINEL", "MONITOR", "demo", LOOPBACK, primary.port, 1)
             link.execute_command("SENTINEL", "SET", "demo", "failover-timeout", 10_000)
             until(lambda: len(link.sentinel_slaves("demo")) == 1, 20)
