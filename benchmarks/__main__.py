@@ -20,6 +20,7 @@ from benchmarks import (
     codec,
     compare,
     cutover,
+    cutover_write,
     failover,
     load,
     migrate,
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     quiet.NAME: quiet.run,
     migrate.NAME: migrate.run,
     cutover.NAME: cutover.run,
+    cutover_write.NAME: cutover_write.run,
     compare.NAME: compare.run,
 }
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"

@@ -64,13 +64,20 @@ def run(at_hand: dict[str, EngineBuild], wanted: Sequence[str], *, quick: bool) 
             stop.set()
             for each in writers:
                 each.join(30)
-            _end(shop)
-    return _section(switches, sum(map(len, ids.values())), (lost, twice), took_s, len(facts["full_syncs"]))
+            end_migration(shop)
+    written = sum(map(len, ids.values()))
+    return Section(
+        NAME,
+        "The write pause of a migration's switches",
+        f"{this_machine()}. `holdfast migrate cutover` and `rollback` in turn, {SOURCE} and {TARGET}; {WRITERS} writers append unique "
+        f"ids, one at a time, wherever they are accepted, {written / took_s:,.0f} a second over all. The pause is what the command prints: "
+        f"from before the first write is held until after the release.\n\n{pauses_table(switches)}\n\nOf {written:,} acknowledged writes "
+        f"{lost} were lost and {twice} there twice (target: none). Full synchronisations: {len(facts['full_syncs'])}.",
+    )
 
 
-def _section(
-    switches: list[dict[str, Any]], written: int, wrong: tuple[int, int], took_s: float, syncs: int
-) -> Section:
+def pauses_table(switches: list[dict[str, Any]]) -> str:
+    """The write pauses, by direction and of all."""
     rows = []
     for to in ("target", "source"):
         pauses = [float(each["write_pause_ms"]) for each in switches if each["to"] == to]
@@ -81,22 +88,14 @@ def _section(
         row.extend([""] * (7 - len(row)))
     say(f"write pause: median {percentile(pauses, 50):.1f} ms, p99 {percentile(pauses, 99):.1f} ms")
     heads = ["switch", "runs", "p50 ms", "p90 ms", "p99 ms", "max ms", f"p99 < {PAUSE_TARGET_MS:.0f} ms"]
-    lost, twice = wrong
-    return Section(
-        NAME,
-        "The write pause of a migration's switches",
-        f"{this_machine()}. `holdfast migrate cutover` and `rollback` in turn, {SOURCE} and {TARGET}; {WRITERS} writers append unique "
-        f"ids, one at a time, wherever they are accepted, {written / took_s:,.0f} a second over all. The pause is what the command prints: "
-        f"from before the first write is held until after the release.\n\n{table(heads, rows)}\n\nOf {written:,} acknowledged writes {lost} "
-        f"were lost and {twice} there twice (target: none). Full synchronisations: {syncs}.",
-    )
+    return table(heads, rows)
 
 
 def _spread(pauses: list[float]) -> list[str]:
     return [f"{percentile(pauses, share):.1f}" for share in (50, 90, 99, 100)]
 
 
-def _end(shop: Workshop) -> None:
+def end_migration(shop: Workshop) -> None:
     """End the migration, whichever end is the primary."""
     for words in (("finish", "bench", "--yes"), ("stop", "bench", "--yes")):
         try:

@@ -173,6 +173,22 @@ async def move_slot(cluster: PlainCluster, slot: int, source: Plain, target: Pla
         await server.ask("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
 
+async def move_whole(source: Plain, target: Plain, first: int, last: int) -> None:
+    """Move slots the way of Valkey 9, and wait until that is over, well or not."""
+    target_id = await target.ask("CLUSTER", "MYID")
+    await source.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", first, last, "NODE", target_id)
+
+    async def over() -> bool:
+        moves = [
+            *await source.ask("CLUSTER", "GETSLOTMIGRATIONS"),
+            *await target.ask("CLUSTER", "GETSLOTMIGRATIONS"),
+        ]
+        states = [dict(zip(each[::2], each[1::2], strict=False))[b"state"] for each in moves]
+        return all(state in {b"success", b"failed", b"cancelled", b"canceled"} for state in states)
+
+    await reached(over, 60)
+
+
 async def send(pipe: Pipeline, *commands: Sequence[Word]) -> list[Raw]:
     """Commands that must all succeed; their replies."""
     replies = await pipe.ask_all(commands)

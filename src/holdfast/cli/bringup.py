@@ -24,6 +24,7 @@ from holdfast.cli.demonstration import Demonstration, can_demonstrate, demonstra
 from holdfast.cli.look import Report, look
 from holdfast.cli.opening import Named, opened
 from holdfast.cli.views import status_facts, status_text
+from holdfast.migrate.guard import must_be_free
 from holdfast.topology.apply import converge
 from holdfast.topology.live import LiveCache, Told
 from holdfast.topology.open import EngineWish
@@ -200,6 +201,7 @@ async def _work(
             cache.tell = lambda told: _tell(story, told)
 
             def before(step: Step) -> None:
+                must_be_free(given.state, given.loaded.spec.cache.name, step)
                 story.step, story.note = step.title, ""
                 if isinstance(step, AddNode):
                     _know(story, step.node, step.zone, step.kind, step.first_shard)

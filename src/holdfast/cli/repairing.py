@@ -15,6 +15,7 @@ from holdfast.cli.bringup import print_line
 from holdfast.cli.console import confirm_by_name
 from holdfast.cli.opening import Named, opened
 from holdfast.errors import HoldfastError, WrongUsage
+from holdfast.migrate.guard import must_be_free
 from holdfast.state import audit
 from holdfast.topology.apply import apply_step, converge
 from holdfast.topology.live import LiveCache, Told
@@ -74,12 +75,18 @@ async def _work(
                 if not steps:
                     break
                 for step in steps:
+                    must_be_free(given.state, name, step)
                     say(step.title)
                     await apply_step(cache, step)
                     done.steps.append(step)
                 again = await _found(cache, keep)
                 findings = [each for each in again if _covered(each, done.findings)]
-            done.steps += await converge(cache, before=lambda step: say(step.title), after=lambda _: None)
+
+            def before(step: Step) -> None:
+                must_be_free(given.state, name, step)
+                say(step.title)
+
+            done.steps += await converge(cache, before=before, after=lambda _: None)
     return done
 
 

@@ -12,9 +12,10 @@ from tests.live.compare.data import every_type
 from tests.live.conftest import Bench, Outcome, need
 from tests.live.migrate.journey import benched, folder, status
 from tests.live.migrate.ledger import Writers, account
-from tests.live.plain import Plain, move_slot, plain, plain_cluster, send
+from tests.live.plain import Plain, move_slot, move_whole, plain, plain_cluster, send
 
 from holdfast.engine.connection import Endpoint
+from holdfast.migrate.write.checkpoint import slot_tags
 
 SHARDS = 3
 
@@ -187,3 +188,42 @@ async def test_slots_that_move_at_the_new_primary_are_followed_on_the_way_back()
                     await move_slot(target, slot, a, b)
 
         await there_and_back(source, target.servers, meanwhile=meanwhile)
+
+
+async def begin_and_cancel(source: Plain, target: Plain, first: int, last: int) -> None:
+    """A move that is given up in the middle, whose keys the other shard's stream tells of."""
+    tag = slot_tags()[first].decode()
+    async with source.link() as pipe:
+        for number in range(40):
+            await send(pipe, *(("SET", f"{{{tag}}}:big:{number}:{at}", "x" * 50_000) for at in range(20)))
+        target_id = await target.ask("CLUSTER", "MYID")
+        await send(pipe, ("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", first, last, "NODE", target_id))
+        await asyncio.sleep(0.02)
+        await pipe.ask_all([("CLUSTER", "CANCELSLOTMIGRATIONS")])  # it may be over already
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("there", [("valkey-8.1", 3), ("valkey-9.1", 1)], ids=["to-3", "to-1"])
+async def test_slots_that_are_moved_whole_at_the_end_that_is_read_are_followed(
+    there: tuple[str, int],
+) -> None:
+    """One after the other, from there on, back again, and in both directions at once."""
+    backlog = ("--repl-backlog-size", "64mb")  # each shard gets what it imports at once
+    async with plain_cluster(need("valkey-9.1"), 3, 0, *backlog) as source, end_of(*there) as target:
+        a, b, c = source.primaries
+        turns = 0
+
+        async def meanwhile() -> None:
+            nonlocal turns
+            turns += 1
+            if turns != 1:
+                return  # the source is not read then
+            await move_whole(a, b, 0, 900)
+            await move_whole(b, c, 400, 700)
+            await move_whole(b, a, 0, 200)
+            await move_whole(a, b, 100, 150)
+            await asyncio.gather(move_whole(a, b, 1000, 1300), move_whole(b, a, 6000, 6300))
+            await begin_and_cancel(a, b, 2000, 2003)
+
+        await there_and_back(source.servers, target, meanwhile=meanwhile)

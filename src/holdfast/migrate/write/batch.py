@@ -14,13 +14,14 @@ from holdfast.codec.stream import read_command, walk_to, write_command
 from holdfast.migrate.write.checkpoint import PREFIX
 from holdfast.migrate.write.databases import Databases
 from holdfast.migrate.write.expiry import MAY_HAVE_TIME, held_in_stream
+from holdfast.migrate.write.jobs import CLUSTER, Past, SlotJob, read_job
 from holdfast.migrate.write.keys import CONDITIONAL, REPEATABLE, has_one_key, is_repeatable, key_places
 from holdfast.migrate.write.route import Brought, InParts, Part, Refused, route
 from holdfast.migrate.write.units import Unit
 
-_SKIP, _SINGLE_REPEATABLE, _SINGLE_ASK, _SINGLE_ONCE, _MANY, _SELECT, _ALONE = range(7)
+_SKIP, _SINGLE_REPEATABLE, _SINGLE_ASK, _SINGLE_ONCE, _MANY, _SELECT, _ALONE, _CLUSTER = range(8)
 _ALONE_NAMES = frozenset({b"FLUSHALL", b"FLUSHDB", b"SWAPDB", b"FUNCTION", b"SCRIPT"})
-_SKIPPED = frozenset({b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"PUBLISH", b"SPUBLISH", b"CLUSTER"})
+_SKIPPED = frozenset({b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"PUBLISH", b"SPUBLISH"})
 _ALWAYS_REPEATABLE = REPEATABLE - CONDITIONAL
 _DELETING = frozenset({b"DEL", b"UNLINK"})
 _NONE: frozenset[bytes] = frozenset()
@@ -53,6 +54,8 @@ class Batch:
     """What has to follow by itself; `end` lies before it."""
     foreign: int = -1
     """Slot of the command behind `end`, where that is another shard's."""
+    job: SlotJob | None = None
+    """What the command behind `end` begins, where that is a move of whole slots to the shard."""
     held: list[tuple[int, bytes, int, int]] = field(default_factory=list)
     """Keys whose end was put off: database of the source, key, its own end, the end it is given."""
     lost: list[str] = field(default_factory=list)
@@ -71,6 +74,8 @@ class Batcher:
     most_commands: int = 8_000
     holds_ttl: bool = False
     """Whether times that are near are put off, for a target that would expire keys by itself."""
+    past: Past = field(default_factory=Past)
+    """What is not to be written again."""
     _kinds: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
 
     def make(
@@ -103,6 +108,13 @@ class Batcher:
                 unselected = not cluster
                 at = after
                 continue
+            if kind == _CLUSTER:
+                job = read_job(words, offset + after) if owned is not None else None
+                if job is not None and job.offset > self.past.jobs_until:
+                    batch.job = job
+                    break
+                at = after
+                continue
             if kind == _ALONE:
                 batch.alone = Alone(name, tuple(words), batch.database, offset + after)
                 break
@@ -115,6 +127,9 @@ class Batcher:
                     if name in _DELETING and all(key_slot(word) not in owned for word in words[1:]):
                         at = after  # what a shard still clears of a slot that it has given away
                         continue
+                    if self.past.has(foreign, offset + after):
+                        at = after
+                        continue
                     batch.foreign = foreign
                     break
                 batch.commands += 1
@@ -125,6 +140,9 @@ class Batcher:
                 continue
             slot = key_slot(key) if cluster or owned is not None else 0
             if owned is not None and slot not in owned:
+                if self.past.has(slot, offset + after):
+                    at = after
+                    continue
                 batch.foreign = slot
                 break
             batch.commands += 1
@@ -191,6 +209,8 @@ class Batcher:
             kind = _SKIP
         elif name == b"SELECT":
             kind = _SELECT
+        elif name == CLUSTER:
+            kind = _CLUSTER
         elif name in _ALONE_NAMES:
             kind = _ALONE
         elif not has_one_key(name):

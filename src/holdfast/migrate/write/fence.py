@@ -127,18 +127,23 @@ class Fence:
         """Give everybody back what they were allowed; what could not be. A server that does not answer stays in the journal."""
         seen = await see_end(self._end)
         said = [f"the fence of {address[0]}:{address[1]}: {why}" for address, why in seen.silent.items()]
-        for server in seen.servers:
-            users = self.kept.notes.fences.get(self.side, {}).get(_name(server))
-            if users is None:
-                continue
-            try:
-                await self._give_back(server, users)
-            except HoldfastError as failed:
-                said.append(f"the fence of {_name(server)}: {failed}")
-                continue
-            fenced = dict(self.kept.notes.fences.get(self.side, {}))
-            del fenced[_name(server)]
-            self.kept.note(self.kept.notes.with_fence(self.side, fenced))
+        known = self.kept.notes.fences.get(self.side, {})
+        fenced = [each for each in seen.servers if _name(each) in known]
+        # All at once: whoever was held has to wait for the last of them.
+        results = await asyncio.gather(
+            *(self._give_back(each, known[_name(each)]) for each in fenced), return_exceptions=True
+        )
+        free: set[str] = set()
+        for server, result in zip(fenced, results, strict=True):
+            if isinstance(result, HoldfastError):
+                said.append(f"the fence of {_name(server)}: {result}")
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                free.add(_name(server))
+        now = self.kept.notes.fences.get(self.side, {})
+        left = {name: users for name, users in now.items() if name not in free}
+        self.kept.note(self.kept.notes.with_fence(self.side, left))
         return tuple(said)
 
     async def _give_back(self, server: SeenServer, users: Mapping[str, Rights]) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from holdfast.codec.stream import read_command, write_command
 from holdfast.engine.pipeline import pack
 from holdfast.migrate.write.databases import Databases
 from holdfast.migrate.write.expiry import HELD_AT_MOST
 from holdfast.migrate.write.target import Target
+from holdfast.state import write_private
 
 WITHIN_MS = 10_000
 """A key that ends within this time of the one that it was given still has that one."""
@@ -26,12 +29,46 @@ class HeldKeys:
 
     _keys: dict[tuple[int, bytes], tuple[int, int]] = field(default_factory=dict)
     from_snapshot: list[Held] = field(default_factory=list)
+    _changed: bool = False
 
     def add(self, held: Iterable[Held]) -> None:
         """Keys that a command of the stream has given a later end."""
         for database, key, own_ms, given_ms in held:
+            self._changed = True
             if len(self._keys) < HELD_AT_MOST or (database, key) in self._keys:
                 self._keys[database, key] = (own_ms, given_ms)
+
+    def add_snapshot(self, held: Iterable[Held]) -> None:
+        """Keys of a snapshot that were given a later end."""
+        self.from_snapshot = list(held)
+        self._changed = True
+
+    def save(self, path: Path) -> None:
+        """Remember them over the death of this process; nothing is written where nothing changed."""
+        if not self._changed:
+            return
+        self._changed = False
+        held = [*self.from_snapshot, *((*name, *ends) for name, ends in self._keys.items())]
+        if held:
+            words = (
+                [b"%d" % database, key, b"%d" % own, b"%d" % given] for database, key, own, given in held
+            )
+            write_private(path, b"".join(map(write_command, words)))
+        else:
+            path.unlink(missing_ok=True)
+
+    @classmethod
+    def restored(cls, path: Path) -> HeldKeys:
+        """What `save` has written; nothing where there is none, or it cannot be read."""
+        found = cls()
+        try:
+            data, at = path.read_bytes(), 0
+            while at < len(data):
+                (database, key, own, given), at = read_command(data, at)
+                found.from_snapshot.append((int(database), key, int(own), int(given)))
+        except (OSError, ValueError):
+            return found
+        return found
 
     async def let_go(self, target: Target, databases: Databases, *, every: bool = False) -> None:
         """Everything that the source has said is done: keys that still have the end they were given get their own.
@@ -44,6 +81,7 @@ class HeldKeys:
         due = [name for name, (own_ms, _) in self._keys.items() if every or own_ms < sure_ms]
         chosen = [(*name, *self._keys.pop(name)) for name in due]
         snapshot, self.from_snapshot = self.from_snapshot, []
+        self._changed = self._changed or bool(snapshot or chosen)
         await self._give(target, databases, [*snapshot, *chosen])
 
     async def _give(self, target: Target, databases: Databases, held: list[Held]) -> None:

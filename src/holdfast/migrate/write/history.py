@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from holdfast.migrate.relay.serve import Way
 from holdfast.migrate.write.checkpoint import Marks
 from holdfast.migrate.write.errors import SlotMovedAtSource
+from holdfast.migrate.write.jobs import Past, SlotJob
 from holdfast.migrate.write.load import Snapshot
 
 
@@ -55,9 +57,35 @@ class Phase(StrEnum):
     STOPPED = "stopped"
 
 
-async def never_ours(slot: int) -> None:
-    """Nobody knows of slots that move. Raises: SlotMovedAtSource, always."""
-    raise SlotMovedAtSource(slot, "another shard")
+class Claims(Protocol):
+    """Who gives slots that move at the end that is read from one way to another (`migrate.write.moves`)."""
+
+    async def slot(self, slot: int) -> None:
+        """Wait until a slot of another shard, which the stream has come to, is this source's to write. Raises: SlotMovedAtSource."""
+
+    async def job(self, job: SlotJob) -> Past:
+        """Wait until a move of whole slots to this source has ended, and its slots are this source's; what has been dealt with then.
+
+        Raises: SlotMovedAtSource.
+        """
+
+    def anew(self) -> None:
+        """A snapshot is written: what earlier streams told is of the past."""
+
+
+class NobodyGives:
+    """`Claims` where nobody knows of slots that move."""
+
+    async def slot(self, slot: int) -> None:
+        """Raises: SlotMovedAtSource, always."""
+        raise SlotMovedAtSource(slot, "another shard")
+
+    async def job(self, job: SlotJob) -> Past:
+        """Raises: SlotMovedAtSource, always."""
+        raise SlotMovedAtSource(min(job.slots, default=-1), "another shard")
+
+    def anew(self) -> None:
+        """Nothing is known that could be forgotten."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +99,11 @@ class WriterSettings:
     """Of the source -> of the target; each to its own number without it."""
     sole: bool = True
     """Whether this is the only source, so that a flush of it is a flush of the target."""
-    claim: Callable[[int], Awaitable[None]] = never_ours
-    """Waits until a slot of another shard, which the stream has come to, is this source's to write."""
+    claims: Claims = field(default_factory=NobodyGives)
+    past: Past = field(default_factory=Past)
+    """What of the stream is not to be written again."""
+    held_file: Path | None = None
+    """Where keys whose time was put off are remembered."""
     tell: Callable[[str], None] = lambda _: None
 
 

@@ -6,6 +6,7 @@ that they go, and only the connections that say so may see them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from holdfast.engine.connection import Endpoint
@@ -45,13 +46,18 @@ async def leave(seeds: Sequence[Endpoint]) -> tuple[str, ...]:
 
 
 async def _set(servers: Sequence[Endpoint], value: str) -> tuple[str, ...]:
-    left: list[str] = []
-    for server in servers:
-        try:
-            async with await Pipeline.connect(server, timeout_s=_ASK_S) as pipe:
-                (said,) = await pipe.ask_all([("CONFIG", "SET", "import-mode", value)])
-                if refusal(said) and "Unknown" not in refusal(said) and "Unsupported" not in refusal(said):
-                    left.append(f"import-mode of {server} was not set to {value}: {refusal(said)}")
-        except HoldfastError as failed:
-            left.append(f"import-mode of {server} was not set to {value}: {failed}")
-    return tuple(left)
+    said = await asyncio.gather(*(_set_one(server, value) for server in servers))
+    return tuple(each for each in said if each)
+
+
+async def _set_one(server: Endpoint, value: str) -> str:
+    """Why it was not set; empty when it was, and where there is no such setting."""
+    try:
+        async with await Pipeline.connect(server, timeout_s=_ASK_S) as pipe:
+            (said,) = await pipe.ask_all([("CONFIG", "SET", "import-mode", value)])
+    except HoldfastError as failed:
+        return f"import-mode of {server} was not set to {value}: {failed}"
+    words = refusal(said)
+    if words and "Unknown" not in words and "Unsupported" not in words:
+        return f"import-mode of {server} was not set to {value}: {words}"
+    return ""

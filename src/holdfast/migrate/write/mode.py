@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from holdfast.engine.pipeline import pack
@@ -31,6 +32,7 @@ from holdfast.migrate.write.progress import glance_of, losses_of
 from holdfast.migrate.write.switch import WriteSwitch
 from holdfast.migrate.write.target import Target
 from holdfast.migrate.write.way import Way, Ways, checkpoints_of, marks_of
+from holdfast.migrate.write.whole import ClaimsOfWay
 
 LOOK_EVERY_S = 0.5
 ENDS_EVERY_S = 5.0
@@ -90,8 +92,9 @@ class WriteMode:
         to = self.book.journal.follower
         if self.kept.notes.own_keys != (PREFIX.decode(),):
             self.kept.note(replace(self.kept.notes, own_keys=(PREFIX.decode(),)))
-        making = Ways(self.kept, to, self.moves(to).claim)
-        if self._anew and await slots_on_the_move(self.book.journal.end(to.other)):
+        making = Ways(self.kept, to, partial(ClaimsOfWay, self.moves(to)))
+        first = not self.kept.notes.read.get(to.other)
+        if (first or self._anew) and await slots_on_the_move(self.book.journal.end(to.other)):
             raise SlotsOnTheMove(self.book.journal.end(to.other).label)
         ways = await making.make()
         for way in ways if self._anew else ():

@@ -9,7 +9,8 @@ from typing import Any, Self
 from holdfast.engine.facts import Address
 from holdfast.migrate.ends import Side
 from holdfast.migrate.write.acl import Rights
-from holdfast.topology.slots import SlotRange
+from holdfast.migrate.write.jobs import Past
+from holdfast.topology.slots import SlotRange, expand, ranges
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class ReadShard:
     replid: str = ""
     """The history that it is read in since the last switch, and from where on; empty where it begins with a snapshot."""
     offset: int = -1
+    past: Past = field(default_factory=Past)
+    """What of its stream is not to be written again."""
 
 
 Fenced = Mapping[str, Mapping[str, Rights]]
@@ -103,16 +106,38 @@ class Notes:
 def _shard(shard: ReadShard) -> dict[str, Any]:
     return {
         "members": [list(each) for each in shard.members],
-        "slots": [[each.first, each.last] for each in shard.slots],
+        "slots": _spans(shard.slots),
         "replid": shard.replid,
         "offset": shard.offset,
+        "jobs_until": shard.past.jobs_until,
+        "past": [[offset, _spans(slots)] for offset, slots in _by_offset(shard.past)],
     }
 
 
 def _read_shard(facts: Mapping[str, Any]) -> ReadShard:
     return ReadShard(
         tuple((str(host), int(port)) for host, port in facts["members"]),
-        tuple(SlotRange(first, last) for first, last in facts["slots"]),
+        _slots(facts["slots"]),
         str(facts["replid"]),
         int(facts["offset"]),
+        Past(
+            int(facts.get("jobs_until", -1)),
+            {slot: int(offset) for offset, spans in facts.get("past", ()) for slot in expand(_slots(spans))},
+        ),
     )
+
+
+def _by_offset(past: Past) -> list[tuple[int, tuple[SlotRange, ...]]]:
+    offsets = sorted(set(past.slots.values()))
+    return [
+        (offset, ranges(frozenset(slot for slot, each in past.slots.items() if each == offset)))
+        for offset in offsets
+    ]
+
+
+def _spans(slots: tuple[SlotRange, ...]) -> list[list[int]]:
+    return [[each.first, each.last] for each in slots]
+
+
+def _slots(spans: Any) -> tuple[SlotRange, ...]:
+    return tuple(SlotRange(int(first), int(last)) for first, last in spans)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from holdfast.engine.connection import Endpoint
 from holdfast.engine.pipeline import Pipeline, Raw, refusal
 from holdfast.migrate.fences import FenceLeaks
-from holdfast.migrate.write.acl import SELECTORS_FROM
+from holdfast.migrate.write.acl import SELECTORS_FROM, read_user
 from holdfast.topology.observe import read_info
 from holdfast.topology.shards import read_version
 
@@ -43,7 +43,11 @@ class RightsProof:
         Raises: FenceLeaks, and the connection's errors.
         """
         said: list[str] = []
-        if by_trying:
+        if not by_trying:
+            await self.pipe.ask(
+                "DISCARD"
+            )  # who we come as may write; and what is asked next must not be queued
+        else:
             (queued,) = await self.pipe.ask_all([("EXEC",)])
             said.append(self._refused("EXEC", queued))
             script = ("EVAL", _SCRIPT, 1, self.key)
@@ -57,7 +61,7 @@ class RightsProof:
         info = read_info((await self.pipe.ask("INFO", "server")).decode())
         version = read_version(info.get("valkey_version") or info.get("redis_version") or "0")
         if version < SELECTORS_FROM:
-            return ()
+            return await self._listed(users)
         words = [("ACL", "DRYRUN", user, "SET", self.key, 1) for user in users]
         replies = await self.pipe.ask_all(words)
         said = [refusal(reply) for reply in replies if refusal(reply) and "not found" not in refusal(reply)]
@@ -68,8 +72,17 @@ class RightsProof:
                 raise FenceLeaks(
                     str(self.pipe.endpoint), f"SET as {user} (ACL DRYRUN)", f"it answered {reply!r}"
                 )
-        count = f"{len(users)} users" if len(users) != 1 else "1 user"
-        return (f"SET as any of {count}: refused (ACL DRYRUN)",)
+        return (f"SET as any of {_count(users)}: refused (ACL DRYRUN)",)
+
+    async def _listed(self, users: Sequence[str]) -> tuple[str, ...]:
+        """By the list of rights, where the server cannot be asked what it would answer."""
+        listed = dict(map(read_user, [each.decode() for each in await self.pipe.ask("ACL", "LIST")]))
+        for user in users:
+            if user in listed and listed[user].commands[-1:] != ("-@write",):
+                raise FenceLeaks(
+                    str(self.pipe.endpoint), f"ACL LIST of {user}", f"it has {listed[user].commands}"
+                )
+        return (f"rights of {_count(users)}: none to write (ACL LIST)",)
 
     def _refused(self, name: str, reply: Raw) -> str:
         told = [refusal(each) for each in reply] if isinstance(reply, list) else [refusal(reply)]
@@ -81,3 +94,7 @@ class RightsProof:
     def close(self) -> None:
         """Close what was opened; always safe."""
         self.pipe.close()
+
+
+def _count(users: Sequence[str]) -> str:
+    return f"{len(users)} users" if len(users) != 1 else "1 user"

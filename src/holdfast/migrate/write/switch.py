@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError
-from holdfast.migrate.ends import Side
+from holdfast.migrate.ends import Layout, Side
 from holdfast.migrate.journal import Step, Switch
 from holdfast.migrate.plan import TRIES_MAX
 from holdfast.migrate.relay.terms import Phase
@@ -23,6 +23,7 @@ from holdfast.migrate.write.checkpoint import Place
 from holdfast.migrate.write.fence import Fence
 from holdfast.migrate.write.hands import MARGIN_MS, SAFETY_MS, Hands, arrange, cuts, quietly
 from holdfast.migrate.write.importing import leave
+from holdfast.migrate.write.moves import slots_on_the_move
 from holdfast.migrate.write.way import Way, Ways, checkpoints_of, reached
 from holdfast.topology.shards import Keyspace
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 READY_BOUND_S = 30.0
 READY_LAG_BYTES = 4 << 20
+CLOSE_BYTES = 32 << 10
+CLOSE_BOUND_S = 3.0
 BACK_BOUND_S = 5.0
 LOOK_EVERY_S = 0.005
 
@@ -58,6 +61,8 @@ class WriteSwitch(Switching):
         try:
             return await self.walk(to)
         finally:
+            for way in self._mode.ways:
+                way.writer.quiet = False
             for way in self._back:
                 await way.rest()
             if self._hands is not None:
@@ -126,6 +131,7 @@ class WriteSwitch(Switching):
             self.note(old=hands.old[0].seen.address, new=(first.host, first.port))
             await self._open_back()
             await hands.queue()
+            await self._close_behind()
         except HoldfastError as failed:
             raise failed if isinstance(failed, NotReady) else NotReady(str(failed)) from failed
 
@@ -170,12 +176,28 @@ class WriteSwitch(Switching):
                 raise NotReady(f"the other end is not in step ({phases}, {lag} bytes behind)")
             await asyncio.sleep(0.05)
 
+    async def _close_behind(self) -> None:
+        """Have as little as can be left to carry over when writes are held.
+
+        To raise all checkpoints of a cluster takes a while, in which nothing is written: none is begun any more. A source
+        that writes faster than can be caught up with is not waited for: what is left is carried over while writes are held.
+        """
+        for way in self._mode.ways:
+            way.writer.quiet = True
+        for _ in range(int(CLOSE_BOUND_S / LOOK_EVERY_S)):
+            if all(way.lag_bytes <= CLOSE_BYTES and not way.writer.raising for way in self._mode.ways):
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+
     async def _slots_at_rest(self) -> None:
         end_s = time.monotonic() + READY_BOUND_S
         making = Ways(self._kept, self.switch.to)
-        while not making.as_read(await making.keyspace(self._old)):
+        ends = [self.book.journal.end(side) for side in Side]
+        while not making.as_read(await making.keyspace(self._old)) or any(
+            [await slots_on_the_move(each) for each in ends if each.layout is Layout.CLUSTER]
+        ):
             if time.monotonic() > end_s:
-                raise NotReady(f"slots of the {self._old.value} are on the move")
+                raise NotReady("slots of an end are on the move")
             await self._mode.moves(self.switch.to).settle()
             await asyncio.sleep(0.2)
 

@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from holdfast.engine.connection import Endpoint, EngineNode, NodeGone
 from holdfast.errors import HoldfastError
@@ -20,8 +19,8 @@ from holdfast.migrate.relay.translation import commands_of, dialect_of, rewritin
 from holdfast.migrate.seen import SeenServer
 from holdfast.migrate.write.checkpoint import Marks, Place
 from holdfast.migrate.write.errors import CheckpointLost
+from holdfast.migrate.write.history import Claims, WriterSettings
 from holdfast.migrate.write.history import Phase as WriterPhase
-from holdfast.migrate.write.history import WriterSettings
 from holdfast.migrate.write.kept import Kept
 from holdfast.migrate.write.marks import Checkpoints, cells_of
 from holdfast.migrate.write.notes import ReadShard
@@ -33,6 +32,7 @@ from holdfast.topology.slots import expand
 LOOK_EVERY_S = 0.002
 LAG_SAMPLES = 4096
 DATABASES_MAX = 1 << 16
+HELD_FILE = "held"
 
 
 @dataclass
@@ -103,8 +103,8 @@ class Ways:
 
     kept: Kept
     to: Side
-    claim: Callable[[int, int], Awaitable[None]] | None = None
-    """Waits until a slot that a way (the first number) has met in its stream is its own to write."""
+    claims: Callable[[int], Claims] | None = None
+    """For the way of that number: who gives it slots that it has met in its stream."""
 
     @property
     def _read(self) -> Side:
@@ -207,10 +207,12 @@ class Ways:
             expand(shard.slots) if cluster else None,
             databases=journal.mapping(self.to, databases),
             sole=count == 1,
+            past=shard.past,
+            held_file=spool.folder / HELD_FILE,
             tell=tell,
         )
-        if self.claim is not None:
-            made = replace(made, claim=partial(self.claim, number))
+        if self.claims is not None:
+            made = replace(made, claims=self.claims(number))
         return Way(relay, Writer(relay, Target(seeds), made))
 
     async def _taken_up(self, way: Way, shard: ReadShard, seeds: tuple[Endpoint, ...]) -> None:

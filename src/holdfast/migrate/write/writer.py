@@ -25,6 +25,7 @@ from holdfast.migrate.write.errors import CheckpointLost, TargetStuck
 from holdfast.migrate.write.held import HeldKeys
 from holdfast.migrate.write.history import History, HistorySpool, Phase, Raised, WriterSettings, Written
 from holdfast.migrate.write.importing import enter
+from holdfast.migrate.write.jobs import Past
 from holdfast.migrate.write.load import Loaded, Loader, SnapshotGone
 from holdfast.migrate.write.marks import Checkpoints, cells_of
 from holdfast.migrate.write.target import Target, TargetBroke
@@ -47,11 +48,16 @@ class Writer:
         self.phase = Phase.CONNECTING
         self.written = Written()
         self.loaded = Loaded()
-        self.held = HeldKeys()
+        self.held = HeldKeys() if settings.held_file is None else HeldKeys.restored(settings.held_file)
         self.owned = settings.owned
         """The source shard's slots; None where it is not a cluster."""
-        self.waits_for = -1
-        """Slot of another shard that the stream has come to, and that is not ours to write yet."""
+        self.waits_for: frozenset[int] = frozenset()
+        """Slots of another shard that the stream has come to, and that are not ours to write yet."""
+        self.past = settings.past
+        self.quiet = False
+        """Whether checkpoints are left where they are: a switch is under way, and needs the time for the stream."""
+        self.raising = False
+        """Whether all checkpoints are being raised just now."""
         self.position = -1
         """Offset up to which everything is in the target; -1 before the snapshot is."""
         self._replid = ""
@@ -109,8 +115,9 @@ class Writer:
         """The source's, selected at `position`."""
         return self._database
 
-    def own(self, slots: frozenset[int]) -> None:
-        """Write these slots of the stream from here on: some were given away, or came."""
+    def own(self, slots: frozenset[int], past: Past) -> None:
+        """Write these slots of the stream from here on: some were given away, or came. Args: `past`, what is not written again."""
+        self.past = self._batcher.past = past
         self.owned = self._batcher.owned = self._alone.owned = slots
         self._marks.cells = cells_of(self.target, slots)
 
@@ -133,7 +140,7 @@ class Writer:
         count = target.keyspace.databases if target.keyspace and not target.cluster else 1
         databases = Databases(count, settings.databases, settings.marks.source)
         most = COMMANDS_IN_CLUSTER if target.cluster else COMMANDS_IN_ONE
-        self._batcher = Batcher(databases, target.cluster, self.owned, most, holds_ttl)
+        self._batcher = Batcher(databases, target.cluster, self.owned, most, holds_ttl, self.past)
         self._marks = Checkpoints(target, settings.marks, cells_of(target, self.owned))
         self._alone = AloneRunner(target, databases, self._marks, self.owned, settings.sole)
 
@@ -199,9 +206,12 @@ class Writer:
         loader = Loader(self.target, self._batcher.databases, self.owned, self.history.grown)
         loader.now_ms = _now_ms() if self._batcher.holds_ttl else 0
         self.loaded = loader.done
+        self.settings.claims.anew()
+        self.past = self._batcher.past = Past()
         self.held = HeldKeys()
         await loader.load(spool, still)
-        self.held.from_snapshot = loader.done.held
+        self.held.add_snapshot(loader.done.held)
+        self._save_held()
         place = Place(replid, base, self.loaded.database)
         await self._until_replicated()
         await self._marks.set_all(place, fresh=True)
@@ -246,8 +256,7 @@ class Writer:
                 if batch is None or (batch.end == at and batch.alone is None):
                     await _done(writing)
                     writing = None
-                    if batch is not None and batch.foreign >= 0:
-                        await self._claim(batch.foreign)
+                    if batch is not None and await self._claimed(batch):
                         continue
                     if data and len(data) == length < LARGEST_READ_BYTES:
                         length *= 4  # a command longer than what was read
@@ -276,13 +285,21 @@ class Writer:
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
 
-    async def _claim(self, slot: int) -> None:
-        """Wait until a slot that another shard had is ours to write. Raises: SlotMovedAtSource."""
-        self.waits_for = slot
+    async def _claimed(self, batch: Batch) -> bool:
+        """Wait until slots that another shard had are ours to write; false when it is not that which ends the batch.
+
+        Raises: SlotMovedAtSource.
+        """
+        slots = batch.job.slots if batch.job is not None else frozenset({batch.foreign} - {-1})
+        self.waits_for = slots
         try:
-            await self.settings.claim(slot)
+            if batch.job is not None:
+                self.past = self._batcher.past = await self.settings.claims.job(batch.job)
+            elif slots:
+                await self.settings.claims.slot(batch.foreign)
         finally:
-            self.waits_for = -1
+            self.waits_for = frozenset()
+        return batch.job is not None or bool(slots)
 
     async def _write(self, batch: Batch) -> None:
         """Have a batch done; `position` is then behind it."""
@@ -312,7 +329,9 @@ class Writer:
         """Raise the checkpoints and acknowledge, when it is time; whether anything was done."""
         if idle and self._batcher.holds_ttl:
             await self.held.let_go(self.target, self._batcher.databases)
-        if self.position == self._raised.offset or not self._raised.due(time.monotonic(), idle=idle):
+        if self.quiet or self.position == self._raised.offset:
+            return False
+        if not self._raised.due(time.monotonic(), idle=idle):
             return False
         await self._raise()
         return True
@@ -321,10 +340,19 @@ class Writer:
         """Every cell's checkpoint to where the stream is; then, if the replicas have it, the spool may forget what is before."""
         if self._applied:
             return  # some cells are ahead: theirs must not go back
-        await self._marks.set_all(Place(self._replid, self.position, self._database))
-        self._raised.at_s = time.monotonic()
-        if await self.target.replicated():
-            self._acknowledged()
+        self.raising = True
+        self._save_held()
+        try:
+            await self._marks.set_all(Place(self._replid, self.position, self._database))
+            self._raised.at_s = time.monotonic()
+            if await self.target.replicated():
+                self._acknowledged()
+        finally:
+            self.raising = False
+
+    def _save_held(self) -> None:
+        if self.settings.held_file is not None:
+            self.held.save(self.settings.held_file)
 
     def _refused(self, command: bytes, words: str) -> None:
         if 0 <= self.position < self._repeats_until:

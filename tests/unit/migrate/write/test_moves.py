@@ -42,7 +42,7 @@ def way(folder: Path, data: bytes) -> Any:
 )
 def test_commands_that_touch_a_slot_are_found(command: str, tells: bool, tmp_path: Path) -> None:
     data = stream("SELECT 0", "SET b 1", command, "MULTI", "INCR b", "EXEC")
-    assert moves._tells_of(way(tmp_path, data), BEGIN + len(data), key_slot(b"x")) is tells
+    assert moves.tells_of(way(tmp_path, data), BEGIN + len(data), frozenset({key_slot(b"x")})) is tells
 
 
 def test_a_command_longer_than_what_is_read_at_once_is_looked_at_whole(
@@ -50,6 +50,6 @@ def test_a_command_longer_than_what_is_read_at_once_is_looked_at_whole(
 ) -> None:
     monkeypatch.setattr(moves, "PIECE_BYTES", 16)
     data = stream("SET b " + "v" * 500, "SET x 1")
-    assert moves._tells_of(way(tmp_path, data), BEGIN + len(data), key_slot(b"x"))
+    assert moves.tells_of(way(tmp_path, data), BEGIN + len(data), frozenset({key_slot(b"x")}))
     cut = data[:-3]
-    assert moves._tells_of(way(tmp_path / "cut", cut), BEGIN + len(cut), key_slot(b"x"))
+    assert moves.tells_of(way(tmp_path / "cut", cut), BEGIN + len(cut), frozenset({key_slot(b"x")}))
