@@ -11,7 +11,7 @@ from holdfast.client.calls import ReadFrom
 from holdfast.client.decorated import fields_of
 from holdfast.client.errors import CacheError
 from holdfast.client.face import Face
-from holdfast.client.hits import compiled
+from holdfast.client.hits import compiled, decorated
 from holdfast.client.values import MAGIC
 from holdfast.client.verbs import Verbs
 
@@ -234,8 +234,9 @@ class AsyncCache(Face[AsyncioEdge]):
 
                 return await kept.get_or_load(load, verbs.key(None, fields))  # type: ignore[return-value]
 
-            through_cache.namespace = kept  # type: ignore[attr-defined]
-            return through_cache
+            made: Any = decorated(kept._verbs, function, through_cache)
+            made.namespace = kept
+            return made  # type: ignore[no-any-return]
 
         return decorate
 

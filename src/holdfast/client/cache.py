@@ -10,7 +10,7 @@ from holdfast.client.blocking_edge import BlockingEdge, ThreadFlight
 from holdfast.client.calls import ReadFrom
 from holdfast.client.decorated import fields_of
 from holdfast.client.face import Face
-from holdfast.client.hits import compiled
+from holdfast.client.hits import compiled, decorated
 from holdfast.client.verbs import Verbs
 
 T = TypeVar("T")
@@ -214,8 +214,9 @@ class Cache(Face[BlockingEdge]):
                 fields = taken(*args, **kwargs)
                 return kept.get_or_load(lambda **_: function(*args, **kwargs), verbs.key(None, fields))  # type: ignore[return-value]
 
-            through_cache.namespace = kept  # type: ignore[attr-defined]
-            return through_cache
+            made: Any = decorated(kept._verbs, function, through_cache)
+            made.namespace = kept
+            return made  # type: ignore[no-any-return]
 
         return decorate
 

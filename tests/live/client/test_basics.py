@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -196,6 +197,63 @@ def test_a_decorated_function_is_called_once(cache: Cache) -> None:
     assert calls == ["5G", "none", "5G"]
     with pytest.raises(NamespaceInvalid, match="takes code, language"):
         cache.cached("product.info")(lambda code, language: None)
+
+
+def test_a_decorated_function_takes_its_arguments_as_any_function_does(cache: Cache) -> None:
+    asked: list[tuple[Any, Any]] = []
+
+    @cache.cached("bill.inquiry")
+    def bill(customerId: Any, month: Any = "202509") -> dict[str, str]:
+        """Ask for a bill."""
+        asked.append((customerId, month))
+        return {"of": f"{customerId} {month}"}
+
+    wanted = {"of": "D1 202509"}
+    until(lambda: bill("D1", "202509") == wanted and "bill:inquiry:D1:202509" in cache.shared.l1.entries)
+    assert asked == [("D1", "202509")]
+    hits = cache.health().figures["hits_l1"]
+    assert (
+        bill("D1", "202509") == bill("D1", month="202509") == bill(month="202509", customerId="D1") == wanted
+    )
+    assert bill("D1", 202509) == bill("D1") == wanted
+    assert cache.health().figures["hits_l1"] == hits + 5
+    assert bill(7, 1) == {"of": "7 1"}
+    assert asked[1:] == [(7, 1)], "the function gets what the caller gave, not its text"
+    given: list[tuple[list[str], dict[str, str]]] = [
+        ([], {}),
+        (["D1", "2", "3"], {}),
+        (["D1"], {"monht": "2"}),
+    ]
+    for args, fields in given:
+        with pytest.raises(TypeError):
+            bill(*args, **fields)
+    for name in ("", "a:b", 1.5, True, None, ..., ["a"], "\ud800"):
+        with pytest.raises(KeyInvalid):
+            bill(name, "202509")
+    assert len(asked) == 2
+    assert (bill.__name__, bill.__doc__) == ("bill", "Ask for a bill.")
+    assert str(inspect.signature(bill)).startswith("(customerId: 'Any', month: 'Any' = '202509')")
+
+
+def test_methods_and_functions_without_a_name_are_decorated_too(cache: Cache) -> None:
+    class Shop:
+        asked = 0
+
+        @cache.cached("bill.kos")
+        def far(self, requestId: str) -> int:
+            self.asked += 1
+            return self.asked
+
+        @cache.cached("product.info")
+        def near(self, productCode: str) -> int:
+            self.asked += 1
+            return self.asked
+
+    shop = Shop()
+    assert shop.far("m1") == shop.far(requestId="m1") == 1
+    assert shop.near("m2") == shop.near(productCode="m2") == 2
+    unnamed = cache.cached("product.info")(lambda productCode: productCode * 2)
+    assert unnamed("m3") == unnamed(productCode="m3") == "m3m3"
 
 
 BAD_FIELDS: list[dict[str, Any]] = [
@@ -420,6 +478,31 @@ async def test_joined_reads_of_what_is_there_and_what_is_not(server: PrivateServ
         misses = cache.shared.figures.misses
         assert await kept.get_many([kept.key(requestId="none"), kept.key(requestId="no")]) == {}
         assert cache.shared.figures.misses == misses + 2
+
+
+async def test_a_decorated_coroutine_function_is_called_once_too(server: PrivateServer) -> None:
+    async with AsyncCache(server.url, namespaces=namespaces()) as cache:
+        asked: list[str] = []
+
+        @cache.cached("product.info")
+        async def product(productCode: str) -> str:
+            asked.append(productCode)
+            return productCode.lower()
+
+        assert inspect.iscoroutinefunction(product)
+        for _ in range(500):
+            assert await product("E1") == "e1"
+            if "product:info:E1" in cache.shared.l1.entries:
+                break
+            await asyncio.sleep(0.01)
+        hits = cache.health().figures["hits_l1"]
+        assert await product("E1") == await product(productCode="E1") == "e1"
+        assert cache.health().figures["hits_l1"] == hits + 2
+        assert await product.namespace.delete(productCode="E1")  # type: ignore[attr-defined]
+        assert await product("E1") == "e1"
+        assert asked == ["E1", "E1"]
+        with pytest.raises(TypeError):
+            await product()
 
 
 def test_an_asyncio_cache_belongs_to_one_loop(server: PrivateServer) -> None:
