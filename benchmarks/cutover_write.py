@@ -22,6 +22,7 @@ from benchmarks.migrate_servers import LOOPBACK, bare, fill_small
 from benchmarks.results import Section, percentile, table
 from benchmarks.workshop import CommandFailed, workshop
 from holdfast.engine.build import EngineBuild
+from holdfast.migrate.journal import Step
 
 NAME = "cutover-write"
 SOURCE, TARGET = "redis-8.0", "valkey-8.1"
@@ -30,7 +31,7 @@ KEYS, QUICK_KEYS = 200_000, 2_000
 WRITERS = 2
 LISTS = 50
 """Of each writer, so that every shard gets some of its writes."""
-STEPS = ("hold", "settle", "fence", "prove", "check", "promote", "release")
+STEPS = (Step.HOLD, Step.SETTLE, Step.FENCE, Step.PROVE, Step.CHECK, Step.PROMOTE, Step.RELEASE)
 IN_STEP_BOUND_S = 120.0
 
 
@@ -88,8 +89,8 @@ def _steps(switches: list[dict[str, Any]]) -> str:
     """What each step within the pause takes."""
     rows = []
     for step in STEPS:
-        times = [float(each["took_ms"][step]) for each in switches]
-        rows.append([step, *(f"{percentile(times, share):.1f}" for share in (50, 90, 99, 100))])
+        times = [float(each["took_ms"][step.value]) for each in switches]
+        rows.append([step.value, *(f"{percentile(times, share):.1f}" for share in (50, 90, 99, 100))])
     return table(["step", "p50 ms", "p90 ms", "p99 ms", "max ms"], rows)
 
 
