@@ -19,6 +19,7 @@ class Reason(enum.StrEnum):
     MODULE_DATA = "module-data"
     KEY_META = "key-meta"
     FUNCTION = "function"
+    FUNCTION_FOREIGN = "function-foreign"
     DATABASE = "database"
     SLOT_IMPORT = "slot-import"
     STREAM_PRODUCERS = "stream-producers"
@@ -27,6 +28,9 @@ class Reason(enum.StrEnum):
     CONSUMER_ACTIVE_TIME = "consumer-active-time"
     UNSUPPORTED_TYPE = "unsupported-type"
     TOO_BIG = "too-big"
+
+    # Enum's own hashes its name by a call of Python's, and a loss may be counted a million times a second.
+    __hash__ = str.__hash__
 
 
 WORDS = {
@@ -37,6 +41,7 @@ WORDS = {
     Reason.MODULE_DATA: "a module's own data does not arrive: the target does not have the module and would end itself",
     Reason.KEY_META: "what modules noted on keys does not arrive",
     Reason.FUNCTION: "function libraries do not arrive: the target has no functions",
+    Reason.FUNCTION_FOREIGN: "function libraries do not arrive: they are written for another engine, and the target would end itself",
     Reason.DATABASE: "keys do not arrive: the target does not have their database and would end itself",
     Reason.SLOT_IMPORT: "a note on slots being imported does not arrive: finish or cancel that slot migration first",
     Reason.STREAM_PRODUCERS: "streams arrive without the record of their idempotent producers: a retried XADD may be added twice",
@@ -54,6 +59,7 @@ MISSING = frozenset(
         Reason.MODULE_KEY,
         Reason.MODULE_DATA,
         Reason.FUNCTION,
+        Reason.FUNCTION_FOREIGN,
         Reason.DATABASE,
         Reason.UNSUPPORTED_TYPE,
         Reason.TOO_BIG,
@@ -75,6 +81,16 @@ class Loss:
     """(database, key) of the first few."""
 
     @property
+    def wants_samples(self) -> bool:
+        """Whether fewer keys are named than may be."""
+        return len(self.samples) < SAMPLES
+
+    def name(self, db: int, key: bytes | None) -> None:
+        """Name one of the keys where there is room for it; None is no key."""
+        if key is not None and self.wants_samples:
+            self.samples.append((db, key))
+
+    @property
     def is_missing(self) -> bool:
         """Whether what is counted is not there at all afterwards."""
         return self.reason in MISSING
@@ -90,15 +106,14 @@ class LossReport:
     def __init__(self) -> None:
         self.by_reason: dict[Reason, Loss] = {}
 
-    def count(self, reason: Reason, db: int, key: bytes | None, parts: int = 1) -> None:
-        """One more key; `key` is None for what is no key."""
+    def count(self, reason: Reason, parts: int = 1, keys: int = 1) -> Loss:
+        """So many keys more, with so many parts in all; returns the account, in which they may be named."""
         loss = self.by_reason.get(reason)
         if loss is None:
             loss = self.by_reason[reason] = Loss(reason)
-        loss.keys += 1
+        loss.keys += keys
         loss.parts += parts
-        if key is not None and len(loss.samples) < SAMPLES:
-            loss.samples.append((db, key))
+        return loss
 
     def __bool__(self) -> bool:
         return bool(self.by_reason)

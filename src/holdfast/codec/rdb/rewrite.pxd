@@ -31,6 +31,9 @@ cdef class Rewriter:
     cdef int _mode
     cdef bint _is_outside
     cdef Task _task
+    cdef object _often
+    cdef long long _often_keys
+    cdef long long _often_parts
 
     @cython.locals(written=bytes)
     cpdef bytes feed(self, bytes data)
@@ -46,7 +49,9 @@ cdef class Rewriter:
     cdef void _convert(self, Py_ssize_t start, bint is_last) except *
     @cython.locals(task=Task)
     cdef void _end_value(self, Py_ssize_t start) except *
+    cdef _name(self, reason)
     cdef _count(self, Task task)
+    cdef void _enter(self) except *
     @cython.locals(scan=Scanner)
     cdef Py_ssize_t _other(self, int stop, Py_ssize_t start) except -1
     @cython.locals(scan=Scanner, closed=Py_ssize_t)

@@ -14,6 +14,7 @@ from holdfast.codec.rdb import stops, types
 from holdfast.codec.rdb.convert import conversion, keep_modules
 from holdfast.codec.rdb.cursor import Cursor
 from holdfast.codec.rdb.dialect import Dialect
+from holdfast.codec.rdb.functions import can_load
 from holdfast.codec.rdb.losses import LossReport, Reason
 from holdfast.codec.rdb.scan import Scanner
 from holdfast.codec.rdb.sink import Sink
@@ -68,6 +69,9 @@ class Rewriter:
         self._mode = _CARRY
         self._is_outside = False
         self._task: Task | None = None
+        self._often: Reason | None = None
+        self._often_keys = 0
+        self._often_parts = 0
 
     @property
     def source(self) -> Dialect | None:
@@ -84,7 +88,10 @@ class Rewriter:
         self.scan.feed(data)
         if self.is_finished:
             return b""
-        self._run()
+        try:
+            self._run()
+        finally:
+            self._enter()
         written = self._sink.take()
         self.bytes_out += len(written)
         return written
@@ -140,7 +147,7 @@ class Rewriter:
         if scan.meta_at >= 0:
             keeps_meta = self._parts[Part.KEY_META].fate is not Fate.LOSE
             if not keeps_meta:
-                self.losses.count(Reason.KEY_META, scan.db, scan.key_name())
+                self._name(Reason.KEY_META)
         if self._mode == _CARRY:
             if keeps_meta:
                 return scan.record_at
@@ -167,7 +174,13 @@ class Rewriter:
     def _lose_key(self, reason: Reason) -> None:
         self._mode = _LOSE
         self.keys_lost += 1
-        self.losses.count(reason, self.scan.db, self.scan.key_name())
+        self._name(reason)
+
+    def _name(self, reason: Reason) -> None:
+        """Count the key that the scanner is at; its name is only made where it will be kept."""
+        loss = self.losses.count(reason)
+        if loss.wants_samples:
+            loss.name(self.scan.db, self.scan.key_name())
 
     def _convert(self, start: int, is_last: bool) -> None:
         """Go on with the conversion at hand, up to where the scanner stands. `is_last`: the value ends there."""
@@ -197,7 +210,22 @@ class Rewriter:
 
     def _count(self, task: Task) -> None:
         for reason, parts in task.lost:
-            self.losses.count(reason, task.db, task.key_name(), parts)
+            if reason is self._often:
+                self._often_keys += 1
+                self._often_parts += parts
+                continue
+            loss = self.losses.count(reason, parts)
+            if task.has_key and loss.wants_samples:
+                loss.name(task.db, task.key_name())
+            elif self._often is None:
+                self._often = reason
+
+    def _enter(self) -> None:
+        """Enter what was counted aside: a loss that every key may have, and of which enough are named."""
+        if self._often is not None and self._often_keys > 0:
+            self.losses.count(self._often, self._often_parts, self._often_keys)
+        self._often_keys = 0
+        self._often_parts = 0
 
     def _other(self, stop: int, start: int) -> int:
         """A stop that is no key; returns from where on the input is to be dealt with."""
@@ -235,17 +263,17 @@ class Rewriter:
             stops.SLOT_IMPORT: Part.SLOT_IMPORT,
         }[stop]
         rule = self._parts[part]
+        library = b""
+        if stop == stops.FUNCTION:
+            library = Cursor(self.scan.buf, self.scan.body_at, self.scan.end).string()
+        reasons = rule.reasons
         if rule.fate is Fate.CARRY:
-            return True
-        for reason in rule.reasons:
-            self.losses.count(reason, self.scan.db, self._label(stop))
+            if stop != stops.FUNCTION or can_load(library, self.target.dialect):
+                return True
+            reasons = (Reason.FUNCTION_FOREIGN,)
+        for reason in reasons:
+            self.losses.count(reason).name(self.scan.db, library.partition(b"\n")[0] or None)
         return False
-
-    def _label(self, stop: int) -> bytes | None:
-        """What to name a lost function library by: its first line."""
-        if stop != stops.FUNCTION:
-            return None
-        return Cursor(self.scan.buf, self.scan.body_at, self.scan.end).string().partition(b"\n")[0]
 
     def _meet(self) -> None:
         """Lay out the table, now that the source's dialect is known."""
