@@ -18,8 +18,9 @@ from benchmarks.migrate_servers import LOOPBACK, Bare, bare, fill_small
 from benchmarks.results import Section, table
 from benchmarks.workshop import CommandFailed, say
 from holdfast.codec.rdb.dialect import dialect_of_engine
+from holdfast.compare.options import Options
 from holdfast.compare.pace import PaceLimits
-from holdfast.compare.run import Comparison, Options
+from holdfast.compare.run import Comparison
 from holdfast.compare.side import Side
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.connection import Endpoint

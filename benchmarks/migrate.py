@@ -24,11 +24,14 @@ from benchmarks.migrate_servers import LOOPBACK, Bare, bare, fill_large, fill_sm
 from benchmarks.results import Section, table
 from benchmarks.workshop import CommandFailed, say
 from holdfast.codec.rdb.dialect import dialect_of_engine
+from holdfast.compare.judge import FOOTER_BYTES
+from holdfast.compare.options import Options
 from holdfast.compare.report import Report
-from holdfast.compare.run import Comparison, Options
+from holdfast.compare.run import Comparison
 from holdfast.compare.side import Side
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.connection import Endpoint
+from holdfast.engine.pipeline import Pipeline, pack
 from holdfast.migrate.relay.commands import TargetCommands
 from holdfast.migrate.relay.relay import Relay, Settings
 from holdfast.migrate.relay.serve import Door, TargetServer
@@ -45,6 +48,7 @@ COPIED_SHARE = 5
 TAIL_S, QUICK_TAIL_S = 10.0, 2.0
 TAIL_TARGET = 0.95
 VERIFY_TARGET = 100_000
+FLOOR_BATCH, FLOOR_WINDOW = 1000, 4
 
 
 _HOW = (
@@ -166,18 +170,21 @@ async def _relay_once(source: Bare, build: EngineBuild, target: Bare, title: str
 def _verified(source: Bare, build: EngineBuild, name: str, keys: int) -> str:
     """Both ends compared as `holdfast migrate verify` does it, while the relay goes on."""
     with bare(build, FASTER) as target:
-        report, cpu_s = asyncio.run(_verify_once(source, build, target, keys))
+        report, cpu_s, floors = asyncio.run(_verify_once(source, build, target, keys))
     rate = report.keys / report.took_s
     say(f"verify: {rate:,.0f} keys/s")
     said = "met" if rate >= VERIFY_TARGET else "**not met**"
     return (
         f"Verify, {SOURCE} and {name} in step, with the limits that the command has by itself: {report.keys:,} keys compared and "
         f"{report.keys_back:,} looked for the other way in {report.took_s:.2f} s, {rate:,.0f} keys/s (target {VERIFY_TARGET:,}: {said}), "
-        f"{report.different} differ; own processor {cpu_s:.2f} s; slowed {report.slowed} times for the source's sake."
+        f"{report.different} differ; own processor {cpu_s:.2f} s; slowed {report.slowed} times for the source's sake. "
+        f"What any comparison of full values needs, read from both and compared, no times to live, one way: {'; '.join(floors)}."
     )
 
 
-async def _verify_once(source: Bare, build: EngineBuild, target: Bare, keys: int) -> tuple[Report, float]:
+async def _verify_once(
+    source: Bare, build: EngineBuild, target: Bare, keys: int
+) -> tuple[Report, float, list[str]]:
     async with _relaying(source, build, target, keys):
         one = await Side.open([Endpoint(LOOPBACK, source.port)], as_named=True)
         other = await Side.open([Endpoint(LOOPBACK, target.port)], as_named=True)
@@ -187,7 +194,34 @@ async def _verify_once(source: Bare, build: EngineBuild, target: Bare, keys: int
         finally:
             one.close()
             other.close()
-        return report, time.process_time() - cpu_s
+        cpu_s = time.process_time() - cpu_s
+        strings = all(source.client.type(source.client.randomkey()) == b"string" for _ in range(20))
+        floors = [await _floor(source, target, word) for word in (("GET", "DUMP") if strings else ("DUMP",))]
+        return report, cpu_s, floors
+
+
+async def _floor(source: Bare, target: Bare, command: str) -> str:
+    """The rate of the bare reading: one command for each key to both servers, deep in pipelines, and the replies compared."""
+    names = list(source.client.scan_iter(count=FLOOR_BATCH))
+    ends = [await Pipeline.connect(Endpoint(LOOPBACK, server.port)) for server in (source, target)]
+    footer = FOOTER_BYTES if command == "DUMP" else 0
+    began, cpu_s = time.perf_counter(), time.process_time()
+
+    async def compared(batch: list[bytes]) -> int:
+        packed = b"".join(pack(command, name) for name in batch)
+        left, right = await asyncio.gather(*(end.send(packed, len(batch)) for end in ends))
+        return sum(
+            one[: len(one) - footer] == two[: len(two) - footer] for one, two in zip(left, right, strict=True)
+        )
+
+    same = 0
+    batches = [names[at : at + FLOOR_BATCH] for at in range(0, len(names), FLOOR_BATCH)]
+    for at in range(0, len(batches), FLOOR_WINDOW):
+        same += sum(await asyncio.gather(*map(compared, batches[at : at + FLOOR_WINDOW])))
+    took_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s
+    for end in ends:
+        end.close()
+    return f"{command} {len(names) / took_s:,.0f} keys/s ({same:,} of the same bytes), own processor {cpu_s:.2f} s"
 
 
 @contextlib.asynccontextmanager

@@ -72,9 +72,10 @@ def compare(
     from holdfast.cli.comparison_views import comparison_text, watching
     from holdfast.cli.console import show
     from holdfast.compare.judge import Tolerance
+    from holdfast.compare.options import Options
     from holdfast.compare.pace import PaceLimits
     from holdfast.compare.report import Report, StateUnreadable
-    from holdfast.compare.run import Comparison, Options
+    from holdfast.compare.run import Comparison
     from holdfast.compare.settle import Patience
     from holdfast.compare.side import Side
     from holdfast.migrate.ends import Side as End

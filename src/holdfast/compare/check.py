@@ -23,16 +23,18 @@ from holdfast.compare.looks import (
     Unread,
     are_there,
     in_groups,
+    large_at,
     look_at,
     looks,
     measure,
+    strings_of,
     texts,
-    texts_at,
 )
 from holdfast.compare.pieces import Both, differ_in_pieces
 from holdfast.compare.report import Report
 from holdfast.compare.settle import Glance
 from holdfast.compare.side import Side
+from holdfast.engine.pipeline import refusal
 
 BURST = 40
 _NOT_READ = Difference(Kind.VALUE, "one side could not be read just then")
@@ -48,6 +50,9 @@ class Checker:
     databases: Mapping[int, int]
     """Database of the first side -> that of the second."""
     report: Report
+    _mixed: bool = False
+    """Whether most large values of the last group were no strings: then their types are asked for, else they are taken for
+    strings, and what is none says so."""
 
     async def batch(self, database: int, keys: Sequence[bytes]) -> list[bytes]:
         """Compare those keys; the ones that are not the same at this moment come back."""
@@ -57,12 +62,18 @@ class Checker:
         )
         differ: list[bytes] = []
         for group in in_groups(one, other, max(first.big_bytes, second.big_bytes)):
-            as_they_are = await texts_at(first, database, keys, (one, other), group)
+            places: Sequence[int] = group
+            large = large_at((one, other), group, first.big_bytes)
+            as_they_are = large
+            if large and self._mixed:
+                as_they_are = await strings_of(first, database, keys, large)
             if as_they_are:
-                differ += await self._texts(database, keys, (one, other), as_they_are)
-                places: Sequence[int] = sorted(set(group) - set(as_they_are))
-            else:
-                places = group
+                apart, others = await self._texts(database, keys, (one, other), as_they_are)
+                differ += apart
+                places = sorted(set(group) - set(as_they_are) | set(others))
+                as_they_are = [at for at in as_they_are if at not in others]
+            if large:
+                self._mixed = 2 * len(as_they_are) < len(large)
             ours, theirs = await asyncio.gather(
                 looks(first, database, keys, one, places), looks(second, other_database, keys, other, places)
             )
@@ -71,26 +82,37 @@ class Checker:
 
     async def _texts(
         self, database: int, keys: Sequence[bytes], told: tuple[Measured, Measured], places: Sequence[int]
-    ) -> list[bytes]:
-        """Those of the strings at `places` that are not the same; they are looked at again as other keys are."""
+    ) -> tuple[list[bytes], set[int]]:
+        """Compare the strings at `places`.
+
+        Returns: the keys that are not the same, which are looked at again as other keys are, and the places of what is no string.
+        """
         ours, theirs = await asyncio.gather(
             texts(self.first, database, keys, places),
             texts(self.second, self.databases[database], keys, places),
         )
         one, other = told
         differ: list[bytes] = []
+        others: set[int] = set()
+        same = read = 0
         for at in places:
             text = ours[at]
-            if type(text) is not bytes or text != theirs[at] or not self._same_end(one, other, at):
+            if type(text) is not bytes and refusal(text).startswith("WRONGTYPE"):
+                others.add(at)
+            elif (
+                type(text) is bytes
+                and text == theirs[at]
+                and (one.ends[at] == other.ends[at] or self._same_end(one, other, at))
+            ):
+                same += 1
+                read += len(text)
+            else:
                 differ.append(keys[at])
-                continue
-            self.report.same += 1
-            self.report.bytes_read += len(text)
-        return differ
+        self.report.same += same
+        self.report.bytes_read += read
+        return differ, others
 
     def _same_end(self, one: Measured, other: Measured, at: int) -> bool:
-        if one.ends[at] == other.ends[at]:
-            return True
         ours, theirs = (
             Look(True, None, each.ends[at] if each.ends[at] >= 0 else None, each.margin_ms)
             for each in (one, other)

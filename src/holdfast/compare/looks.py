@@ -106,24 +106,26 @@ async def looks(
     ]
 
 
-async def texts_at(
-    side: Side, database: int, keys: Sequence[bytes], told: tuple[Measured, Measured], places: Sequence[int]
-) -> list[int]:
-    """Those of the places where the side has a string that is better read as it is: for a DUMP the engine tries to compress it,
-    which takes ten times as long as all the rest where it is large.
+def large_at(told: tuple[Measured, Measured], places: Sequence[int], big_bytes: int) -> list[int]:
+    """Those of the places whose values, where they are strings, are better read as they are: for a DUMP the engine tries to
+    compress them, which takes ten times as long as all the rest.
 
-    Args: `told`, what both sides said of the keys.
+    Args: `told`, what both sides said of the keys; `big_bytes`, beyond which no value is asked for whole.
     """
     one, other = told
-    large = [
+    return [
         at
         for at in places
         if type(one.sizes[at]) is type(other.sizes[at]) is type(one.ends[at]) is type(other.ends[at]) is int
         and min(one.sizes[at], other.sizes[at]) >= TEXT_BYTES
-        and max(one.sizes[at], other.sizes[at]) <= side.big_bytes
+        and max(one.sizes[at], other.sizes[at]) <= big_bytes
     ]
-    kinds = await _each(side, database, b"TYPE", keys, large)
-    return [at for at in large if kinds[at] == b"string"]
+
+
+async def strings_of(side: Side, database: int, keys: Sequence[bytes], places: Sequence[int]) -> list[int]:
+    """Those of the places at which the side has a string."""
+    kinds = await _each(side, database, b"TYPE", keys, places)
+    return [at for at in places if kinds[at] == b"string"]
 
 
 async def texts(side: Side, database: int, keys: Sequence[bytes], places: Sequence[int]) -> dict[int, Raw]:

@@ -5,21 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from holdfast.compare.check import Checker
-from holdfast.compare.judge import Tolerance
 from holdfast.compare.latency import LatencyProbe, undisturbed_ms
-from holdfast.compare.pace import Pace, PaceLimits, heard, opening
-from holdfast.compare.report import Found, Lane, Report
-from holdfast.compare.settle import Fate, Patience, Suspect, restless, suspect, weigh
+from holdfast.compare.options import Options
+from holdfast.compare.pace import Pace, heard, opening
+from holdfast.compare.report import Found, Report
+from holdfast.compare.settle import Fate, Suspect, restless, suspect, weigh
 from holdfast.compare.side import Side
+from holdfast.compare.walk import Walk
 from holdfast.engine.connection import NodeGone, NodeSilent
 from holdfast.errors import Refused
-from holdfast.topology.slots import expand, parse_range
 
 Done = TypeVar("Done")
 PACE_EVERY_S = 0.1
@@ -28,25 +27,6 @@ SETTLE_AT_ONCE = 32
 BURST_AFTER = 3
 TRIES = 20
 """Of one batch, each after its side was mended."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to compare."""
-
-    tolerance: Tolerance = Tolerance()
-    patience: Patience = Patience()
-    pace: PaceLimits = PaceLimits()
-    databases: Mapping[int, int] | None = None
-    """Database of the first side -> of the second; each to its own number without it."""
-    ignore: tuple[bytes, ...] = ()
-    """Keys that begin so are nobody's data (a migration's own marks)."""
-    batch_keys: int = 1000
-    window: int = 4
-    """Batches in flight for each shard."""
-    suspects_at_most: int = 20_000
-    """While so many wait to settle, no new keys are looked at."""
-    listed_at_most: int = 1_000
 
 
 def _tell_nobody(report: Report) -> None:
@@ -156,7 +136,7 @@ class Comparison:
         """All keys of one side. Args: `numbered`, the first side's number of each database, where that is another."""
         first_number = numbered or {each: each for each in databases}
         for database in databases:
-            walk = _Walk(self, direction, side, database, first_number[database], check)
+            walk = Walk(self, direction, side, database, first_number[database], check)
             await walk.all_shards()
 
     async def _settle(self) -> None:
@@ -239,110 +219,3 @@ class Comparison:
             self.report.slowed = self._pace.slowed if self._pace else 0
             self.report.took_s = now - began_s
             self.tell(self.report)
-
-
-@dataclass
-class _Walk:
-    """All shards of one side, one database, in one direction."""
-
-    comparison: Comparison
-    direction: str
-    side: Side
-    database: int
-    numbered: int
-    """The database's number on the first side."""
-    check: Callable[[int, Sequence[bytes]], Awaitable[list[bytes]]]
-    _walked: dict[int, str] = field(default_factory=dict)
-    """Slot -> the server on which it was walked."""
-
-    async def all_shards(self) -> None:
-        starts = [shard.slots[0].first for shard in self.side.shards]
-        tasks = [asyncio.create_task(self._shard(start)) for start in starts]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        if self.side.keyspace.cluster:
-            await self._moved_slots()
-
-    async def _shard(self, start: int) -> None:
-        options, comparison = self.comparison.options, self.comparison
-        lane = comparison.report.lanes.setdefault(f"{self.direction}/{self.database}/{start}", Lane())
-        pending: deque[tuple[int, int, asyncio.Task[None]]] = deque()
-        try:
-            while not lane.done:
-                if self.side.known(lane.run_id) is None:
-                    index = self.side.owner_of_slot(start)
-                    lane.run_id, lane.cursor, lane.keys = self.side.node(index).run_id, 0, 0
-                    lane.slots = " ".join(str(each) for each in self.side.shards[index].slots)
-                try:
-                    await self._scan(lane, pending, options.window)
-                except (NodeGone, NodeSilent) as broken:
-                    await _drop(pending)
-                    await self.side.mend(broken)
-        finally:
-            await _drop(pending)
-        self._walked |= dict.fromkeys(expand(parse_range(each) for each in lane.slots.split()), lane.run_id)
-
-    async def _scan(
-        self, lane: Lane, pending: deque[tuple[int, int, asyncio.Task[None]]], window: int
-    ) -> None:
-        """From the lane's cursor to the end; the cursor moves on once a batch and all before it are compared."""
-        cursor, count = lane.cursor, self.comparison.options.batch_keys
-        while True:
-            node = self.side.known(lane.run_id)
-            if node is None:
-                raise NodeGone("a server that was being read", "it is no longer one of its keyspace")
-            cursor, keys = await self.side.scan(node, self.database, cursor, count)
-            wanted = self._ours(keys)
-            await self.comparison.turn(len(wanted))
-            pending.append((cursor, len(wanted), asyncio.create_task(self._compare(wanted))))
-            while pending and (len(pending) >= window or cursor == 0):
-                at, compared, task = pending[0]
-                await task
-                pending.popleft()
-                lane.cursor = at
-                lane.keys += compared
-            if cursor == 0:
-                lane.done = True
-                return
-
-    def _ours(self, keys: list[bytes]) -> list[bytes]:
-        ignore = self.comparison.options.ignore
-        return [key for key in keys if not key.startswith(ignore)] if ignore else keys
-
-    async def _compare(self, keys: Sequence[bytes]) -> None:
-        if keys:
-            differ = await self.comparison.lasting(lambda: self.check(self.database, keys))
-            self.comparison.suspect(self.numbered, differ)
-
-    async def _moved_slots(self) -> None:
-        """Slots that changed owners during the walk are walked again by name: a scan may have passed before their keys came."""
-        for _ in range(TRIES):
-            await self.side.read_map()
-            now = {
-                slot: self.side.node(index).run_id
-                for index, shard in enumerate(self.side.shards)
-                for slot in expand(shard.slots)
-            }
-            moved = [slot for slot, run_id in now.items() if self._walked.get(slot) != run_id]
-            if not moved:
-                return
-            for slot in moved:
-                keys = self._ours(await self.side.keys_in_slot(slot))
-                for at in range(0, len(keys), self.comparison.options.batch_keys):
-                    piece = keys[at : at + self.comparison.options.batch_keys]
-                    await self.comparison.turn(len(piece))
-                    await self._compare(piece)
-                self._walked[slot] = now[slot]
-
-
-async def _drop(pending: deque[tuple[int, int, asyncio.Task[None]]]) -> None:
-    """Give up batches that are under way: the lane's cursor stands before them."""
-    tasks = [task for _, _, task in pending]
-    pending.clear()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from holdfast.compare.judge import Tolerance
+from holdfast.compare.options import Options
 from holdfast.compare.pace import PaceLimits
 from holdfast.compare.report import Report
-from holdfast.compare.run import Comparison, Options
+from holdfast.compare.run import Comparison
 from holdfast.compare.side import Side as ReadSide
 from holdfast.engine.connection import Endpoint
 from holdfast.jobs.folder import JobFolder

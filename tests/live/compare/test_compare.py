@@ -15,9 +15,10 @@ from tests.live.compare.data import FAR_MS, SPOILT, Command, every_type
 from tests.live.conftest import need
 from tests.live.plain import Plain, move_slot, plain, plain_cluster, reached, send
 
+from holdfast.compare.options import Options
 from holdfast.compare.pace import PaceLimits
 from holdfast.compare.report import Report
-from holdfast.compare.run import Comparison, Options
+from holdfast.compare.run import Comparison
 from holdfast.compare.settle import Patience
 from holdfast.compare.side import Side, SideLost
 from holdfast.engine.connection import Endpoint, NodeGone
@@ -117,6 +118,26 @@ async def test_large_strings_are_read_as_they_are(first: str) -> None:
         assert kinds(found) == {
             "k1": "value", "k2": "type", "k3": "ttl", "k4": "ttl", "k5": "missing", "k9": "value",
         }  # fmt: skip
+
+
+async def test_large_values_of_other_types_among_strings() -> None:
+    """What is taken for a string and is none is compared as what it is; where most are none their types are asked for first."""
+    data: list[Command] = []
+    for number in range(600):
+        strings = number < 200 or number % 7 == 0
+        text = f"{number:05} " * 200
+        data.append(("SET", f"k{number}", text) if strings else ("HSET", f"k{number}", "f", text, "g", "1"))
+    async with plain(need("redis-7.0")) as (one,), plain(need("valkey-8.1")) as (other,):
+        for server in (one, other):
+            await fill(server, data)
+        same = await compared([one.endpoint], [other.endpoint], replace(QUICK, batch_keys=50))
+        assert kinds(same) == {}
+        assert same.same == 600
+        await fill(
+            other, [("HSET", "k300", "g", "2"), ("SETRANGE", "k301", 1199, "?"), ("SET", "k302", "x" * 2000)]
+        )
+        found = await compared([one.endpoint], [other.endpoint], replace(QUICK, batch_keys=50))
+        assert kinds(found) == {"k300": "value", "k301": "value", "k302": "type"}
 
 
 @pytest.mark.parametrize("big_bytes", [1 << 20, 100], ids=["whole", "in-pieces"])
