@@ -120,8 +120,11 @@ def _replicas(info: Mapping[str, str]) -> Iterable[Address]:
     for name, value in info.items():
         if name.startswith("slave") and name[5:].isdigit():
             fields = dict(pair.partition("=")[::2] for pair in value.split(","))
-            if fields.get("ip") and fields.get("port", "").isdigit() and int(fields["port"]):
-                yield fields["ip"], int(fields["port"])
+            port = _int(fields.get("port"))
+            if (
+                fields.get("ip") and 0 < port < 65_536
+            ):  # what reads a stream without being a server tells another
+                yield fields["ip"], port
 
 
 def _keys(value: str) -> int:

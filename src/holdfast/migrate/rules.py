@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from holdfast.migrate.ends import Layout
 from holdfast.migrate.finding import EndFacts, Finding, Weight, denied
 from holdfast.migrate.journal import Mode
+from holdfast.migrate.relay.grammar import Release, inexact
 from holdfast.migrate.write.rules import fencing, placed
 
 OLDEST = (5, 0, 0)
@@ -37,6 +38,7 @@ def findings(
         found += [
             *_beyond(source, target),
             *_switching(source, target),
+            *_way_back(source, target),
             *_certificate(target, "target", has_certificate),
             *_certificate(source, "source", has_certificate),
         ]
@@ -160,6 +162,22 @@ def _switching(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
             "source-pause",
             Weight.WARNS,
             "the source knows no pause of writes: during the switch they are refused (NOREPLICAS) instead of held",
+        )
+
+
+def _way_back(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
+    """What an older source cannot be told after the cutover."""
+    writer, reader = (Release(end.head.engine, end.head.version) for end in (target, source))
+    lost = list(inexact(writer, reader))
+    if "HPEXPIRE" in target.commands and source.commands and "HPEXPIRE" not in source.commands:
+        lost.append("TTLs of fields")
+    if lost:
+        yield Finding(
+            "way-back",
+            Weight.WARNS,
+            f"after the cutover {source.head.title} follows a newer engine: what only that has does not get there exactly, and is "
+            f"counted: commands that it lacks; {'; '.join(lost)}",
+            "Do without these until finish, or look at the losses in status before a rollback.",
         )
 
 

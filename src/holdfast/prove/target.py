@@ -148,8 +148,9 @@ def _replicas(info: dict[str, str]) -> list[tuple[str, int]]:
     for key, value in info.items():
         if key.startswith("slave") and key[5:].isdigit():
             facts = dict(pair.split("=", 1) for pair in value.split(",") if "=" in pair)
-            if facts.get("ip") and facts.get("port", "").isdigit():
-                found.append((facts["ip"], int(facts["port"])))
+            port = int(facts["port"]) if facts.get("port", "").isdigit() else 0
+            if facts.get("ip") and 0 < port < 65_536:  # others read the stream and are no servers
+                found.append((facts["ip"], port))
     if info.get("role") == "slave" and info.get("master_host") and info.get("master_port", "").isdigit():
         found.append((info["master_host"], int(info["master_port"])))
     return found

@@ -185,8 +185,11 @@ def _replicas(info: dict[str, str], primary: Endpoint) -> Iterable[Endpoint]:
     for name, value in sorted(info.items()):
         if name.startswith("slave") and name[5:].isdigit():
             facts = dict(part.split("=", 1) for part in value.split(",") if "=" in part)
-            if facts.get("state") == "online" and facts.get("port", "0") != "0":
-                yield replace(primary, host=facts["ip"], port=int(facts["port"]), socket=None)
+            port = int(facts.get("port", "0"))
+            if (
+                facts.get("state") == "online" and 0 < port < 65_536
+            ):  # others read the stream and are no servers
+                yield replace(primary, host=facts["ip"], port=port, socket=None)
 
 
 def read_version(text: str) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,15 +14,18 @@ from tests.live.migrate.applications import Applications
 from tests.live.migrate.journey import benched, in_step, status
 from tests.live.migrate.old_engine import redis_5
 from tests.live.migrate.plain import Plain, plain
+from tests.live.migrate.shapes import DOWN_AFTER_MS, SHAPES, an_end
 from tests.live.migrate.test_journey import fill
 
 PAIRS = [pair for pair in itertools.product(sorted(AT_HAND), repeat=2) if pair[0] != pair[1]]
 FIELD_TTLS = ("redis-8.0", "valkey-9.1")
 
 
-def there_and_back(bench: Bench, source: Plain, target: Plain, more: Sequence[str] = ()) -> None:
-    """The whole way, with what the engines share in each data set."""
-    words = ("migrate", "start", "m", "--from", source.url, "--to", target.url, *more)
+def there_and_back(
+    bench: Bench, source: Plain, target: Plain, more: Sequence[str] = (), *, to: str = "", start: str = ""
+) -> None:
+    """The whole way, with what the engines share in each data set. Args: `start`, `to`: other URLs of the two ends."""
+    words = ("migrate", "start", "m", "--from", start or source.url, "--to", to or target.url, *more)
     bench.run(*words, check=True)
     in_step(bench)
     told = bench.run("migrate", "verify", "m", "--json", check=True).facts
@@ -39,15 +43,45 @@ def there_and_back(bench: Bench, source: Plain, target: Plain, more: Sequence[st
     bench.run("migrate", "finish", "m", "--yes", check=True)
 
 
+SHAPED = [
+    pytest.param(
+        *pair,
+        # Each engine is the target in each shape, and no two pairs of one source have to have the same.
+        SHAPES[(sorted(AT_HAND).index(pair[0]) + sorted(AT_HAND).index(pair[1])) % len(SHAPES)],
+        id="-to-".join(pair),
+    )
+    for pair in PAIRS
+]
+
+
 @pytest.mark.long
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("pair", PAIRS, ids="-to-".join)
-def test_each_pair_there_and_back(pair: tuple[str, str]) -> None:
-    source_build, target_build = (need(each) for each in pair)
-    both = all(each in FIELD_TTLS for each in pair)
-    with benched() as bench, plain(source_build) as source, plain(target_build) as target:
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("start", "to", "shape"), SHAPED)
+def test_each_pair_there_and_back(start: str, to: str, shape: str) -> None:
+    both = start in FIELD_TTLS and to in FIELD_TTLS
+    with benched() as bench, plain(need(start)) as source, an_end(shape, need(to)) as end:
         fill(source, 400, field_ttls=both)
-        there_and_back(bench, source, target)
+        there_and_back(bench, source, end.primary, to=end.url)
+        end.settled()
+        assert end.primary.info()["role"] == "master"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("pair", [("redis-8.0", "valkey-9.1"), ("valkey-8.1", "redis-7.0")], ids="-to-".join)
+def test_sentinels_on_both_sides(pair: tuple[str, str]) -> None:
+    """Those of the fenced source make no primary of its replica, nor when the migration is over."""
+    with (
+        benched() as bench,
+        an_end("sentinel", need(pair[0])) as source,
+        an_end("sentinel", need(pair[1])) as target,
+    ):
+        fill(source.primary, 200, field_ttls=False)
+        there_and_back(bench, source.primary, target.primary, start=source.url, to=target.url)
+        target.settled()
+        assert source.replica is not None
+        time.sleep(DOWN_AFTER_MS / 1000 * 4)
+        assert source.primary.info()["role"] == source.replica.info()["role"] == "slave"
 
 
 @pytest.mark.long

@@ -138,6 +138,28 @@ async def test_a_module_s_note_and_keys_of_a_module_that_the_target_lacks(
         assert losses[lost] > 0, losses
 
 
+@pytest.mark.long
+async def test_a_function_library_that_the_target_s_engine_cannot_load(tmp_path: Path) -> None:
+    """It ends a Redis that meets it in an RDB; so does one of an engine for scripts that nobody has."""
+    library = b"#!lua name=deep\nserver.register_function('f', function() return 1 end)"
+    body = b"".join(
+        b"\xf5\x40" + bytes([len(each)]) + each for each in (library, library.replace(b"lua", b"js "))
+    )
+    data = rdb(body + NEW)
+    with plain(need("redis-8.0")) as target:
+        target.client.mset(OLD)
+        failed = await refused(target, Scripted([data]), tmp_path, accepts_losses=False)
+        assert isinstance(failed, LossNotAccepted)
+        losses = await passed(target, Scripted([data]), tmp_path)
+        assert losses == {"function-foreign": 2}
+        assert target.client.get("new") == b"value"
+        source = Scripted([data])
+        async with source.listening():  # by itself
+            target.client.execute_command("REPLICAOF", LOOPBACK, source.port)
+            assert target.process is not None
+            await asyncio.to_thread(target.process.wait, 20)
+
+
 async def test_a_database_that_the_target_does_not_have(target: Plain, tmp_path: Path) -> None:
     body = NEW + b"\xfe\x14" + string(b"far", b"away")
     failed = await refused(target, Scripted([rdb(body)]), tmp_path, accepts_losses=False)

@@ -7,7 +7,7 @@ import pytest
 from holdfast.codec.stream import write_command
 from holdfast.migrate.relay.commands import TargetCommands
 from holdfast.migrate.relay.filter import StreamFilter
-from holdfast.migrate.relay.grammar import Release, Said, Unsayable, names_beyond, say
+from holdfast.migrate.relay.grammar import Release, Said, Unsayable, inexact, names_beyond, say
 
 NEW = Release("valkey", (9, 1, 2))
 OLD = Release("redis", (5, 0, 6))
@@ -25,7 +25,7 @@ NOW_MS = 1_700_000_000_000
         ("SET k v PXAT 1600000000000", "PSETEX k 1 v"),
         ("SET k v XX GET", "SET k v XX"),
         ("SET k v IFEQ old", "SET k v"),
-        ("SET k v KEEPTTL", Unsayable),
+        ("SET k v XX KEEPTTL", "SET k v XX"),
         ("ZADD z 1 m", None),
         ("ZADD z XX GT CH 1 m", "ZADD z XX CH 1 m"),
         ("ZADD z LT 1 m 2 n", Unsayable),
@@ -38,7 +38,7 @@ NOW_MS = 1_700_000_000_000
         ("XTRIM x MINID = 5", Unsayable),
         ("XGROUP CREATE x g 0 MKSTREAM ENTRIESREAD 3", "XGROUP CREATE x g 0 MKSTREAM"),
         ("XGROUP SETID x g 5-0 ENTRIESREAD 3", "XGROUP SETID x g 5-0"),
-        ("XGROUP CREATECONSUMER x g c", Unsayable),
+        ("XGROUP CREATECONSUMER x g c", "XCLAIM x g c 0 0-1"),
         ("XGROUP DESTROY x ENTRIESREAD", None),
         ("XSETID x 5-0 ENTRIESADDED 7 MAXDELETEDID 1-0", "XSETID x 5-0"),
         ("FLUSHALL", None),
@@ -80,6 +80,17 @@ def test_the_stream_stays_as_long_and_plain_commands_are_not_looked_at() -> None
     assert made.endswith(write_command([b"PSETEX", b"k", b"5000", b"v"]))
     far = write_command([b"SET", b"k", b"v", b"EXAT", b"9999999999"])
     assert len(passing.feed(far)) == len(far)
-    dropped = write_command([b"SET", b"k", b"v", b"KEEPTTL"])
-    assert len(passing.feed(dropped)) == len(dropped)
-    assert passing.losses == {"SET KEEPTTL: the target is too old for it": 1}
+    loses = write_command([b"SET", b"k", b"v", b"KEEPTTL"])
+    assert len(passing.feed(loses)) == len(loses)
+    assert passing.losses == {"SET KEEPTTL: the key's time to live": 1}
+    moved = write_command([b"LMOVE", b"a", b"b", b"RIGHT", b"LEFT"])
+    made = passing.feed(moved)
+    assert len(made) == len(moved)
+    assert made.endswith(write_command([b"RPOPLPUSH", b"a", b"b"]))
+    assert passing.feed(write_command([b"LMOVE", b"a", b"b", b"LEFT", b"LEFT"])).count(b"LMOVE") == 0
+    assert passing.losses["LMOVE: the target has no such command"] == 1
+
+
+def test_what_an_old_source_cannot_be_told_exactly() -> None:
+    assert len(inexact(NEW, OLD)) == 4
+    assert inexact(NEW, R62) == inexact(OLD, NEW) == ()

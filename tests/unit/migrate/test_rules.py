@@ -50,6 +50,16 @@ def test_what_can_be_agreed_to_and_what_cannot() -> None:
     assert blocking(accept(same, ("same-server",)))
 
 
+def test_an_old_source_is_warned_of_for_the_way_back() -> None:
+    def told(source: EndFacts, target: EndFacts) -> list[str]:
+        return [each.what for each in findings(source, target) if each.id == "way-back"]
+
+    assert "KEEPTTL" in told(facts("redis", (5, 0, 0), "a"), TARGET)[0]
+    assert not told(SOURCE, TARGET)
+    newer = replace(TARGET, commands=TARGET.commands | {"HPEXPIRE"})
+    assert "TTLs of fields" in told(facts("redis", (7, 0, 0), "a"), newer)[0]
+
+
 def test_databases_that_are_written_one_by_one_need_a_place() -> None:
     cluster = replace(TARGET, seen=replace(TARGET.seen, layout=Layout.CLUSTER))
     used = replace(SOURCE, used_databases=frozenset({0, 3}))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.codec.rdb.dialect import dialect_named
 from holdfast.codec.stream import (
     INCOMPLETE,
     STOPPED,
@@ -19,6 +20,8 @@ from holdfast.migrate.relay import filter as filtering
 from holdfast.migrate.relay.commands import TargetCommands, names_spoken
 from holdfast.migrate.relay.filler import filler
 from holdfast.migrate.relay.filter import StreamFilter, StreamStopped
+from holdfast.migrate.relay.grammar import Release
+from holdfast.migrate.relay.translation import rewriting_for
 
 NAMES = frozenset({b"SET", b"HSET", b"DEL", b"RPUSH", b"RESTORE", b"MOVE", b"COPY"})
 TARGET = TargetCommands(NAMES, databases=16)
@@ -161,3 +164,54 @@ def test_what_a_reader_understands_that_cannot_be_asked() -> None:
     assert names_spoken(known, valkey=True, field_ttls=False) == {b"SET"}
     assert names_spoken(known, valkey=True, field_ttls=True) == {b"SET", b"HPEXPIREAT"}
     assert names_spoken(known, valkey=False, field_ttls=True) == known
+
+
+def test_what_sentinels_say_to_each_other_does_not_reach_those_of_the_other_end() -> None:
+    target = TargetCommands(NAMES | {b"PUBLISH"})
+    hello = write_command(
+        [b"PUBLISH", b"__sentinel__:hello", b"127.0.0.1,26379,id,1,mymaster,127.0.0.1,6379,1"]
+    )
+    other = write_command([b"PUBLISH", b"news", b"of __sentinel__:hello"])
+    stream = StreamFilter(target, 0, 0)
+    made = stream.feed(other + hello + write_command([b"SET", b"a", b"1"]) + hello[:30])
+    made += stream.feed(hello[30:])
+    assert len(made) == len(other + hello * 2) + len(write_command([b"SET", b"a", b"1"]))
+    passed = [words for words in commands(made) if words[0] != b"PING"]
+    assert passed == [[b"PUBLISH", b"news", b"of __sentinel__:hello"], [b"SET", b"a", b"1"]]
+    assert not stream.losses
+
+
+def test_function_libraries_in_the_stream_are_signed_anew_or_counted_where_the_target_cannot_load_them() -> (
+    None
+):
+    reader = Release("redis", (8, 0, 0))
+    target = TargetCommands(NAMES | {b"FUNCTION"}, payload=lambda data: (data[::-1], ""), reader=reader)
+    library = b"#!lua name=deep\n%b.register_function('f', function() return 1 end)"
+    stream = (
+        [b"FUNCTION", b"LOAD", b"REPLACE", library % b"redis"],
+        [b"FUNCTION", b"LOAD", library % b"server"],
+        [b"function", b"restore", b"payload", b"FLUSH"],
+        [b"FUNCTION", b"FLUSH"],
+    )
+    passing = StreamFilter(target, 0, 0)
+    whole = b"".join(map(write_command, stream))
+    made = passing.feed(whole)
+    assert len(made) == len(whole)
+    passed = [words for words in commands(made) if words[0] != b"PING"]
+    assert passed == [stream[0], [b"function", b"restore", b"daolyap", b"FLUSH"], stream[3]]
+    assert passing.losses == {"FUNCTION LOAD: the target's engine cannot load such a library": 1}
+
+
+@pytest.mark.parametrize(
+    ("database", "written"), [(0, b"\xc0\x00"), (9, b"\xc0\x09"), (300, b"\xc1\x2c\x01")]
+)
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+def test_the_database_that_the_stream_begins_in_is_read_from_the_rdb(
+    database: int, written: bytes, piece: int
+) -> None:
+    data = b"REDIS0011\xfa\x0erepl-stream-db" + written + b"\xff" + bytes(8)
+    passing = rewriting_for(dialect_named("valkey-8.1"), 16)
+    for at in range(0, len(data), piece):
+        passing.feed(data[at : at + piece])
+    passing.finish()
+    assert passing.stream_db == database

@@ -9,8 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from holdfast.migrate.relay.grammar import Release, Said, Unsayable, say
+from holdfast.codec.rdb.dialect import dialect_of_engine
+from holdfast.codec.rdb.functions import can_load
+from holdfast.migrate.relay.grammar import Release, Said, Unsayable, say, shorter
 
+SENTINEL_CHANNEL = b"__sentinel__:hello"
+"""Where Sentinels make themselves known to those that watch the same server. Those of the one end must not hear those of the
+other: where both call what they watch alike, they would take each other for their own, and its address with it.
+Source: sentinelProcessHelloMessage in src/sentinel.c; a primary passes every PUBLISH on to its replicas.
+"""
 PASS_ALWAYS = frozenset({b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"SELECT"})
 _FIELD_TTL = frozenset(
     {b"HEXPIRE", b"HPEXPIRE", b"HEXPIREAT", b"HPEXPIREAT", b"HPERSIST", b"HSETEX", b"HGETEX"}
@@ -52,6 +59,7 @@ class Drop:
     """Nothing of it can be carried."""
 
     lost: str
+    """Empty where nobody misses it."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +91,9 @@ class TargetCommands:
     beyond: frozenset[bytes] = frozenset()
     """Commands, upper case, that may come with words which it does not know."""
 
-    def walked_over(self) -> frozenset[bytes]:
-        """Names, as sources write them, of commands that need no look."""
-        looked_at = {b"SELECT", b"MULTI", b"EXEC"}
+    def walked_over(self, *more: bytes) -> frozenset[bytes]:
+        """Names, as sources write them, of commands that need no look. Args: `more`, commands that do this time."""
+        looked_at = {b"SELECT", b"MULTI", b"EXEC", b"FUNCTION", *more}
         if self.payload is not None:
             looked_at |= {b"RESTORE", b"RESTORE-ASKING"}
         if self.dropped_databases:
@@ -108,15 +116,21 @@ def judge(words: list[bytes], target: TargetCommands, now_ms: int = 0) -> Verdic
     name = words[0].upper()
     if name in PASS_ALWAYS:
         return Pass()
+    if name == b"PUBLISH" and words[1:2] == [SENTINEL_CHANNEL]:
+        return Drop("")
     if name in {b"MOVE", b"COPY", b"SWAPDB"} and target.dropped_databases & _databases_named(name, words):
         return Stop(f"{name.decode()} reaches a database that is left behind")
     if name not in target.names:
         if name == b"HSETEX" and b"HSET" in target.names:
             return _hset(words)
+        if (other := shorter(words)) is not None:
+            return Instead(other)
         reason = "field TTLs" if name in _FIELD_TTL else "the target has no such command"
         return Drop(f"{_printable(name)}: {reason}")
-    if name in {b"RESTORE", b"RESTORE-ASKING"} and target.payload is not None:
-        return _restored(words, target.payload)
+    if name == b"FUNCTION" and len(words) > 2:
+        return _functions(words, target)
+    if name in {b"RESTORE", b"RESTORE-ASKING"} and target.payload is not None and len(words) > 3:
+        return _restored(words, 3, target.payload)
     match say(words, target.reader, now_ms) if name in target.beyond else None:
         case Said(other, lost):
             return Instead(other, lost)
@@ -134,18 +148,30 @@ def _hset(words: list[bytes]) -> Verdict:
     return Instead((b"HSET", words[1], *words[at + 2 :]), "HSETEX: field TTLs")
 
 
-def _restored(words: list[bytes], payload: Payload) -> Verdict:
-    if len(words) < 4:
-        return Pass()
-    translated = payload(words[3])
+def _functions(words: list[bytes], target: TargetCommands) -> Verdict:
+    """FUNCTION LOAD [REPLACE] library, or RESTORE payload."""
+    sub = words[1].upper()
+    if sub == b"RESTORE" and target.payload is not None:
+        return _restored(words, 2, target.payload)
+    reader = target.reader
+    dialect = dialect_of_engine(reader.engine, reader.version[0], reader.version[1])
+    if sub == b"LOAD" and not can_load(words[-1], dialect):
+        return Drop("FUNCTION LOAD: the target's engine cannot load such a library")
+    return Pass()
+
+
+def _restored(words: list[bytes], at: int, payload: Payload) -> Verdict:
+    """The command with the payload that is its word `at` in the target's form."""
+    name = _printable(words[0].upper())
+    translated = payload(words[at])
     if translated is None:
-        return Drop("RESTORE: the target cannot hold such a value")
+        return Drop(f"{name}: the target cannot hold such a value")
     made, lost = translated
-    if made == words[3]:
+    if made == words[at]:
         return Pass()
-    if len(made) > len(words[3]):
-        return Drop("RESTORE: the value is longer in the target's form, and offsets would part")
-    return Instead((*words[:3], made, *words[4:]), f"RESTORE: {lost}" if lost else "")
+    if len(made) > len(words[at]):
+        return Drop(f"{name}: the value is longer in the target's form, and offsets would part")
+    return Instead((*words[:at], made, *words[at + 1 :]), f"{name}: {lost}" if lost else "")
 
 
 def _databases_named(name: bytes, words: list[bytes]) -> set[int]:

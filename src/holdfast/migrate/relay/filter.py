@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from holdfast.codec import stream
 from holdfast.errors import HoldfastError
-from holdfast.migrate.relay.commands import Drop, Instead, Stop, TargetCommands, judge
+from holdfast.migrate.relay.commands import SENTINEL_CHANNEL, Drop, Instead, Stop, TargetCommands, judge
 from holdfast.migrate.relay.filler import filler
 
 WHOLE_MAX_BYTES = 4 * 1024 * 1024
@@ -60,6 +60,7 @@ class StreamFilter:
         """Commands that were looked at one by one."""
         self._target = target
         self._over = target.walked_over()
+        self._over_by_sentinels = target.walked_over(b"PUBLISH")
         self._plain = target.walked_over_when_plain()
         self._now_ms = now_ms
         self._rest = b""
@@ -91,6 +92,7 @@ class StreamFilter:
                 return b""
             data, self._waiting, self._needed = b"".join(self._waiting), [], 0
         buf = self._rest + data if self._rest else data
+        known = self._over_by_sentinels if SENTINEL_CHANNEL in buf else self._over
         out: list[bytes] = []
         at, end = 0, len(buf)
         while at < end:
@@ -101,7 +103,7 @@ class StreamFilter:
                 if self._piece is not None:
                     break
                 continue
-            over, plain = (self._over, self._plain) if self._carries else (_NONE, _NONE)
+            over, plain = (known, self._plain) if self._carries else (_NONE, _NONE)
             after, why = stream.walk_over(buf, at, end, over, plain)
             if after > at:
                 out.append(buf[at:after] if at or after < end else buf)
@@ -147,7 +149,8 @@ class StreamFilter:
         verdict = judge(words, self._target, self._now_ms())
         match verdict:
             case Drop(lost):
-                self._lose(lost, words)
+                if lost:
+                    self._lose(lost, words)
                 return filler(len(raw))
             case Instead(other, lost):
                 if lost:

@@ -56,6 +56,13 @@ _LATER_WORDS = {
     b"FLUSHALL": (_SINCE_6_2,),
     b"FLUSHDB": (_SINCE_6_2,),
 }
+_NOT_EXACT = (
+    (_SINCE_6_0, "SET KEEPTTL and INCRBYFLOAT of a key that expires"),
+    (_SINCE_6_2, "LPOP and RPOP of several elements"),
+    (_SINCE_6_2, "ZADD GT or LT of several members"),
+    (_SINCE_6_2, "XADD and XTRIM with MINID"),
+)
+"""What an older reader cannot be told exactly: any words of the same effect are longer, and the offsets of both ends would part."""
 """Commands -> from which Redis and Valkey on they have had words more. No Valkey lacks what Redis 7.2 has."""
 
 
@@ -66,6 +73,19 @@ def names_beyond(writer: Release, reader: Release) -> frozenset[bytes]:
         for name, releases in _LATER_WORDS.items()
         if any(writer.knows(*since) and not reader.knows(*since) for since in releases)
     )
+
+
+def inexact(writer: Release, reader: Release) -> tuple[str, ...]:
+    """What of the writer's commands cannot be said to the reader exactly, in words for people."""
+    return tuple(what for since, what in _NOT_EXACT if writer.knows(*since) and not reader.knows(*since))
+
+
+def shorter(words: Sequence[bytes]) -> tuple[bytes, ...] | None:
+    """A command that a reader lacks, said as another of the same effect that every engine has; None where there is none."""
+    name, upper = words[0].upper(), [word.upper() for word in words[3:]]
+    if name in {b"LMOVE", b"BLMOVE"} and upper[:2] == [b"RIGHT", b"LEFT"]:
+        return (b"RPOPLPUSH", words[1], words[2])
+    return None
 
 
 def say(words: Sequence[bytes], reader: Release, now_ms: int) -> Said | Unsayable | None:
@@ -89,9 +109,9 @@ def say(words: Sequence[bytes], reader: Release, now_ms: int) -> Said | Unsayabl
     return None
 
 
-def _set(words: Sequence[bytes], reader: Release, now_ms: int) -> Said | Unsayable | None:
+def _set(words: Sequence[bytes], reader: Release, now_ms: int) -> Said | None:
     """`SET key value [NX|XX|GET] [IFEQ v] [EX|PX|EXAT|PXAT t] [KEEPTTL]`."""
-    kept, ends_ms, changed, at = list(words[:3]), -1, False, 3
+    kept, ends_ms, changed, lost, at = list(words[:3]), -1, False, "", 3
     while at < len(words):
         word = words[at].upper()
         if word in {b"IFEQ", b"IFNE", b"IFDEQ", b"IFDNE"} and not reader.knows(*_IFEQ):
@@ -102,7 +122,8 @@ def _set(words: Sequence[bytes], reader: Release, now_ms: int) -> Said | Unsayab
         elif word == b"GET" and not reader.knows(*_SINCE_6_2):
             changed, at = True, at + 1
         elif word == b"KEEPTTL" and not reader.knows(*_SINCE_6_0):
-            return Unsayable("SET KEEPTTL")
+            # The value is worth more than the time of its end: the writer's own DEL still ends the key.
+            changed, lost, at = True, "SET KEEPTTL: the key's time to live", at + 1
         else:
             kept.append(words[at])
             at += 1
@@ -112,7 +133,7 @@ def _set(words: Sequence[bytes], reader: Release, now_ms: int) -> Said | Unsayab
         # The time left instead of the time of the end: it is longer by as much as the reader is late, and the writer's own
         # DEL ends the key all the same.
         return Said((b"PSETEX", words[1], b"%d" % max(1, ends_ms - now_ms), words[2]))
-    return Said(tuple(kept))
+    return Said(tuple(kept), lost)
 
 
 def _zadd(words: Sequence[bytes]) -> Said | Unsayable | None:
@@ -154,9 +175,10 @@ def _stream(words: Sequence[bytes]) -> Said | Unsayable | None:
     return Said(tuple(kept), "XADD MINID: what it trims stays" if trim >= 0 else "")
 
 
-def _group(words: Sequence[bytes], reader: Release) -> Said | Unsayable | None:
+def _group(words: Sequence[bytes], reader: Release) -> Said | None:
     if len(words) > 1 and words[1].upper() == b"CREATECONSUMER" and not reader.knows(*_SINCE_6_2):
-        return Unsayable("XGROUP CREATECONSUMER")
+        # An XCLAIM of an entry that nobody owes makes the consumer and nothing else.
+        return Said((b"XCLAIM", *words[2:5], b"0", b"0-1"))
     named = 5 if words[0].upper() == b"XGROUP" else 3  # its options stand behind key, group and id
     kept, at = list(words[:named]), named
     while at < len(words):

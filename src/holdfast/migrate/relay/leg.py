@@ -26,6 +26,8 @@ class Leg:
         self.relay.on_new_history = self.server.drop_fed
         self.door: Address = (door.host, door.port)
         """Where the side is told to find us."""
+        self.keys_total = 0
+        """Keys that the end we take from had when this was made."""
         self._taking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:

@@ -47,6 +47,8 @@ class Settings:
     hold_until_whole: bool = False
     """Whether a target gets nothing of an RDB before all of it has been read without a fault."""
     tell: Callable[[str], None] = lambda _: None
+    port: int | None = None
+    """What the source is told as the port that we listen on."""
 
 
 class Relay:
@@ -176,7 +178,7 @@ class Relay:
 
     async def _one_link(self) -> None:
         """Connect, synchronise and follow, until the link breaks."""
-        link = await SourceLink.open(await self.settings.find_source())
+        link = await SourceLink.open(await self.settings.find_source(), self.settings.port)
         try:
             self._link = link
             fresh = bool(self._full_wanted)

@@ -32,6 +32,11 @@ QUIET_S = 60.0
 READ_BYTES = 1 << 20
 MARK_BYTES = 40
 LINE_MAX_BYTES = 64 * 1024
+NO_SUCH_PORT = 65_536
+"""Said to a source that Sentinels watch as the port that we listen on: they list every replica that a primary names, for ever
+after, but leave out one at a port that cannot be. Others are told nothing, and show port 0: some applications look for
+replicas in INFO by themselves. Source: createSentinelAddr in src/sentinel.c; seen on Redis 6.2 to 8.0 and Valkey 8.0 to 9.1.
+"""
 SPOKEN_VERSION = "9.1.0"
 """What we say we are: Valkey 9 hands field TTLs and functions only to replicas of 9.0 and up."""
 
@@ -69,8 +74,8 @@ class SourceLink:
         self._writer = writer
 
     @classmethod
-    async def open(cls, endpoint: Endpoint) -> Self:
-        """Connect, log in and say what we can read.
+    async def open(cls, endpoint: Endpoint, port: int | None = None) -> Self:
+        """Connect, log in and say what we can read. Args: `port`, what to say that we listen on, if anything.
 
         Raises: NodeGone, NodeSilent, NodeDenied, NodeLoading.
         """
@@ -90,22 +95,24 @@ class SourceLink:
             raise NodeGone(address, str(failed)) from failed
         link = cls(endpoint, reader, writer)
         try:
-            await link._introduce()
+            await link._introduce(port)
         except BaseException:
             await link.close()
             raise
         return link
 
-    async def _introduce(self) -> None:
+    async def _introduce(self, port: int | None) -> None:
         who = self.endpoint.credentials
         if who is not None:
             # One word is what engines before 6.0 know, and all later ones still take for `default`.
             words = (who.password,) if who.user == "default" else (who.user, who.password)
             await self._must("AUTH", *words)
         await self._must("PING")
-        # No listening-port: a Sentinel of the source must not take us for a server that it could promote.
-        for said in (("capa", "eof", "capa", "psync2"), ("version", SPOKEN_VERSION)):
-            await self._ask("REPLCONF", *said)  # any answer will do: older sources know fewer
+        said: list[tuple[str, ...]] = [("capa", "eof", "capa", "psync2"), ("version", SPOKEN_VERSION)]
+        if port is not None:
+            said.append(("listening-port", str(port)))
+        for options in said:
+            await self._ask("REPLCONF", *options)  # any answer will do: older sources know fewer
 
     async def _must(self, *words: str) -> None:
         answer = await self._ask(*words)

@@ -16,6 +16,7 @@ from holdfast.migrate.relay.endpoint import Shown, SourceAnswers
 from holdfast.migrate.relay.grammar import Release, names_beyond
 from holdfast.migrate.relay.relay import Relay, Settings
 from holdfast.migrate.relay.serve import Door, TargetServer
+from holdfast.migrate.relay.source import NO_SUCH_PORT
 from holdfast.migrate.relay.spool import Spool
 from holdfast.migrate.relay.terms import Full, Phase
 from holdfast.migrate.relay.translation import (
@@ -86,6 +87,7 @@ async def stand(wanted: Stand, tell: Callable[[str], None]) -> None:
         full=Full.ALLOWED,
         accepts_losses=wanted.accepts_losses,
         tell=tell,
+        port=NO_SUCH_PORT if end.sentinels else None,
     )
     spool = Spool(wanted.folder, wanted.spool_bytes)
     spool.clear()

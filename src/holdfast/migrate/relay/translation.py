@@ -8,6 +8,7 @@ from holdfast.codec.crc import Crc64
 from holdfast.codec.rdb.dialect import VALKEY_VERSION, Dialect, dialect_of_engine
 from holdfast.codec.rdb.losses import Reason
 from holdfast.codec.rdb.rewrite import Rewriter, Target, rewrite
+from holdfast.codec.rdb.types import FUNCTION
 from holdfast.engine.connection import CommandRefused, EngineNode
 from holdfast.errors import HoldfastError
 from holdfast.migrate.relay.commands import Payload, TargetCommands
@@ -64,7 +65,9 @@ SLIGHT = frozenset(
 )
 """Losses that change nothing an application reads; they are counted, and need nobody's consent."""
 _STREAM_DB = b"\x0erepl-stream-db"
-_LOOKED_AT_BYTES = 64 * 1024
+_WIDTHS = {b"\xc0": 1, b"\xc1": 2}
+_LOOKED_AT_BYTES = 1024
+"""Notes stand first in an RDB."""
 
 
 class Translated:
@@ -73,7 +76,7 @@ class Translated:
     def __init__(self, target: Target) -> None:
         self._rewriter = Rewriter(target)
         self.stream_db = 0
-        self._looked_at = 0
+        self._head = b""
 
     @property
     def keys(self) -> int:
@@ -93,16 +96,16 @@ class Translated:
 
     def feed(self, data: bytes) -> bytes:
         """Translate the next bytes. Raises: errors of holdfast.codec.rdb."""
-        if self._looked_at < _LOOKED_AT_BYTES:
+        if len(self._head) < _LOOKED_AT_BYTES:
             self._look(data)
         return self._rewriter.feed(data)
 
     def _look(self, data: bytes) -> None:
-        """For the database that the stream begins in: a note near the RDB's beginning, as an 8-bit number."""
-        at = data.find(_STREAM_DB, 0, _LOOKED_AT_BYTES)
-        if at >= 0 and data[at + len(_STREAM_DB) : at + len(_STREAM_DB) + 1] == b"\xc0":
-            self.stream_db = data[at + len(_STREAM_DB) + 1]
-        self._looked_at += len(data)
+        """For the database that the stream begins in: a note near the RDB's beginning, as a number of one or two bytes."""
+        self._head += data[: _LOOKED_AT_BYTES - len(self._head)]
+        at = self._head.find(_STREAM_DB) + len(_STREAM_DB)
+        if at > len(_STREAM_DB) and (width := _WIDTHS.get(self._head[at : at + 1])):
+            self.stream_db = int.from_bytes(self._head[at + 1 : at + 1 + width], "little")
 
     def finish(self) -> bytes:
         """Say that this was all. Raises: TruncatedRdb."""
@@ -139,24 +142,26 @@ _END = b"\xff"
 
 
 def translate_payload(payload: bytes, reader: Dialect) -> tuple[bytes, str] | None:
-    """A DUMP payload for another dialect, and what of the value is lost; None where that cannot hold it at all, or the payload
-    is none.
+    """A payload of DUMP or of FUNCTION DUMP for another dialect, and what of the value is lost; None where that cannot hold it
+    at all, or the payload is none.
 
-    It is put through the rewriter as an RDB of one key. Source: createDumpPayload in src/cluster.c.
+    It is put through the rewriter as an RDB of one key, or of function libraries alone. Sources: createDumpPayload in
+    src/cluster.c, functionDumpCommand in src/functions.c.
     """
     if len(payload) <= _FOOTER_BYTES:
         return None
     version = int.from_bytes(payload[-_FOOTER_BYTES : 2 - _FOOTER_BYTES], "little")
     magic = f"VALKEY{version:03d}" if version >= VALKEY_VERSION else f"REDIS{version:04d}"
-    whole = magic.encode() + payload[:1] + _KEY + payload[1:-_FOOTER_BYTES] + _END + _NO_CHECKSUM
+    key = b"" if payload[0] == FUNCTION else _KEY
+    whole = magic.encode() + payload[:1] + key + payload[1:-_FOOTER_BYTES] + _END + _NO_CHECKSUM
     try:
         made, losses = rewrite(whole, Target(reader))
     except HoldfastError:
         return None
     head = len(reader.header)
-    if losses.is_missing or made[head + 1 : head + 1 + len(_KEY)] != _KEY:
+    if losses.is_missing or made[head + 1 : head + 1 + len(key)] != key:
         return None
-    body = made[head : head + 1] + made[head + 1 + len(_KEY) : -len(_END) - len(_NO_CHECKSUM)]
+    body = made[head : head + 1] + made[head + 1 + len(key) : -len(_END) - len(_NO_CHECKSUM)]
     body += reader.version.to_bytes(2, "little")
     checksum = Crc64()
     checksum.add(body, 0, len(body))
