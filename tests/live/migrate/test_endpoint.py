@@ -123,7 +123,7 @@ def test_a_valkey_9_1_with_a_user_takes_fields_with_their_ttls(tmp_path: Path) -
             assert target.info()["master_link_status"] == "down"
             target.client.config_set("masteruser", "mover")
             _follows(source, target)
-            assert target.client.execute_command("FCALL", "answer", 0) == 42
+            assert target.client.execute_command("FCALL_RO", "answer", 0) == 42
             ours, theirs = (
                 each.client.execute_command("HPEXPIRETIME", "h:20", "FIELDS", 2, "f1", "f2")
                 for each in (source, target)
@@ -192,7 +192,9 @@ def test_a_wire_that_breaks_in_the_middle_of_the_rdb(engine: str, cut: str) -> N
             assert target.process.poll() is None
 
 
-LIBRARY = "#!lua name=deep\nredis.register_function('answer', function() return 42 end)"
+LIBRARY = """#!lua name=deep
+redis.register_function{function_name='answer', callback=function() return 42 end, flags={'no-writes'}}
+"""
 
 
 def _follows(source: Plain, target: Plain) -> None:
