@@ -159,6 +159,7 @@ def _one(rig: Rig, row: Row, number: int, act: Callable[[Rig, Shard], float]) ->
     shard = shards[number % len(shards)]
     with clients(rig, shard) as working:
         time.sleep(BEFORE_S)
+        rig.await_sampled()  # while the clients were starting it went on
         at_s = act(rig, shard)
         back = working.await_all(BACK_BOUND_S)
         time.sleep(AFTER_S)

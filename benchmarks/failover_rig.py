@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ CACHE, SERVICE = "failover-bench", "client"
 NAMESPACE = "bench.failover"
 CLIENTS = 4
 WHOLE_BOUND_S = 120.0
+LOOK_EVERY_S = 0.15
 SAMPLED_S = 1.5
 """In which the supervisor has asked every node for its id and offset once."""
 READY_BOUND_S = 30.0
@@ -55,6 +56,10 @@ class Rig:
     shop: Workshop
     mode: str
     profile: Profile
+    _seen: Any = None
+    """Its status when it was last whole."""
+    _whole_s: float = field(default=0.0)
+    """Since when, monotonic."""
 
     @classmethod
     def made(cls, shop: Workshop, engine: str, mode: str) -> Rig:
@@ -66,24 +71,25 @@ class Rig:
         return rig
 
     def shards(self) -> list[Shard]:
-        """The shards now, in the order of their primaries' names."""
-        return self._shards(self._status())
+        """The shards as they were when the cache was last whole, in the order of their primaries' names."""
+        return self._shards(self._seen)
 
     def await_whole(self) -> None:
-        """Wait until status has nothing to say and the supervisor has sampled every node.
-
-        Raises: CommandFailed when it is not so in time.
-        """
+        """Wait until status has nothing to say. Raises: CommandFailed when it is not so in time."""
         end = time.monotonic() + WHOLE_BOUND_S
         while True:
             seen = self._status()
             if seen["healthy"]:
-                time.sleep(SAMPLED_S)
+                self._seen, self._whole_s = seen, time.monotonic()
                 return
             if time.monotonic() > end:
                 told = "; ".join(f"{each['node']} {each['what']}" for each in seen["problems"])
                 raise CommandFailed(f"the cache is not whole after {WHOLE_BOUND_S:g} s: {told}")
-            time.sleep(0.3)
+            time.sleep(LOOK_EVERY_S)
+
+    def await_sampled(self) -> None:
+        """Wait until the supervisor has sampled every node since the cache was whole."""
+        time.sleep(max(0.0, self._whole_s + SAMPLED_S - time.monotonic()))
 
     def _status(self) -> Any:
         """`holdfast status --json`, without a process: hundreds of kills would wait for hundreds of interpreters."""

@@ -44,10 +44,17 @@ def switchover(
     audit(
         given.state, "switchover", {"cache": given.loaded.spec.cache.name, "from": done.old, "to": done.new}
     )
-    facts = {"from": done.old, "to": done.new, "by": done.by, "took_ms": done.took_ms}
+    facts = {
+        "from": done.old,
+        "to": done.new,
+        "by": done.by,
+        "took_ms": done.took_ms,
+        "held_ms": done.held_ms,
+    }
     show(
         facts,
-        f"{done.new} is the primary in place of {done.old} ({done.by}, {done.took_ms:.0f} ms)",
+        f"{done.new} is the primary in place of {done.old} ({done.by}): writes were held for {done.held_ms:.0f} ms"
+        f" of {done.took_ms:.0f} ms",
         as_json=json,
     )
 

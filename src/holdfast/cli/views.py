@@ -222,6 +222,7 @@ def event_line(event: dict[str, Any]) -> str:
             line += f" in place of {event['from']}: not done in {event['took_ms']} ms"
         case "switched home" | "switched over":
             line += f" in place of {event['from']}, {event['took_ms']} ms"
+            line += f", writes held {event['held_ms']} ms" if "held_ms" in event else ""
         case "engine":
             line += f"{event['from']} -> {event['to']}"
         case "restarted" if "away_ms" in event:

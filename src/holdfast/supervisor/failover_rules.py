@@ -13,6 +13,23 @@ from holdfast.engine.datafiles import DataFiles
 from holdfast.topology import cluster_view
 from holdfast.topology.cluster_view import Peer
 
+RESTART_PAUSES_S = (0.0, 0.5, 2.0, 5.0, 15.0, 30.0)
+STEADY_AFTER_S, STEADY_AFTER_PAUSES = 5.0, 10.0
+"""A node that ran for longer than both (the pauses: those before its last start) begins again at the first pause."""
+
+
+def restart_pause_s(restarts: int) -> float:
+    """How long a node that ended waits to be started again. Args: `restarts`, how often it was since it last ran steadily."""
+    return RESTART_PAUSES_S[min(restarts, len(RESTART_PAUSES_S) - 1)]
+
+
+def ran_steadily(restarts: int, ran_s: float) -> bool:
+    """Whether its end is a new one and not the next of a row: one that ends again and again soon after its start costs its
+    primary a copy of all data each time, one that is killed now and then is to be back at once.
+    """
+    waited_s = restart_pause_s(restarts - 1) if restarts else 0.0
+    return ran_s > max(STEADY_AFTER_S, STEADY_AFTER_PAUSES * waited_s)
+
 
 @dataclass(frozen=True)
 class Voice:

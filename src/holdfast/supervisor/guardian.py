@@ -33,9 +33,6 @@ from holdfast.topology.record import Kind
 from holdfast.topology.seen import ProcessState
 
 SAMPLE_EVERY_S = 1.2
-RESTART_PAUSES_S = (0.0, 0.5, 2.0, 5.0, 15.0, 30.0)
-STEADY_AFTER_S = 60.0
-"""A node that ran this long begins again at the first pause."""
 JUDGE_AGAIN_S = 1.0
 
 
@@ -284,10 +281,10 @@ class Guardian:
     async def _restart(self, name: str) -> None:
         """Start it again, slower each time it ends soon after."""
         watched = self._nodes[name]
-        if time.monotonic() - watched.started_s > STEADY_AFTER_S:
+        if rules.ran_steadily(watched.restarts, time.monotonic() - watched.started_s):
             watched.restarts = 0
         while True:
-            pause_s = RESTART_PAUSES_S[min(watched.restarts, len(RESTART_PAUSES_S) - 1)]
+            pause_s = rules.restart_pause_s(watched.restarts)
             watched.restarts += 1
             await asyncio.sleep(pause_s)
             if watched.node.state in {ProcessState.RUNNING, ProcessState.STOPPED}:

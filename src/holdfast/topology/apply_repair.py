@@ -8,10 +8,12 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from holdfast.engine.connection import EngineNode
 from holdfast.errors import HoldfastError
 from holdfast.spec.topology import Mode
 from holdfast.topology import apply_sentinel
 from holdfast.topology.live import LiveCache, Told
+from holdfast.topology.observe import read_info
 from holdfast.topology.record import Kind
 from holdfast.topology.seen import Role
 from holdfast.topology.steps_repair import GiveUp, GiveUpSlots, SaveAside, TakeOver
@@ -22,6 +24,8 @@ MET_BOUND_S = 150.0
 """A node that was told to forget another does not meet it again for 60 s: the engines' own rule."""
 LOOK_EVERY_S = 0.1
 ASK_AGAIN_S = 2.0
+HEARD_OF_S = 0.3
+"""Between two looks at whether the winner has heard of a newer epoch: nodes speak with one another once a second."""
 
 
 @dataclass(eq=False)
@@ -105,8 +109,11 @@ async def give_up(cache: LiveCache, step: GiveUp) -> None:
 
 
 async def give_up_slots(cache: LiveCache, step: GiveUpSlots) -> None:
-    """Introduce the two, give the winner the newest epoch, and wait until the other one claims none of the slots."""
+    """Give the winner a newer epoch than the other one's, introduce the two, and wait until the other claims none of the
+    slots. Raises: NotRepaired.
+    """
     member = cache.record.member(step.node)
+    await _outrank(cache, step)
     asked_s = 0.0
 
     async def given_up() -> bool:
@@ -125,6 +132,53 @@ async def give_up_slots(cache: LiveCache, step: GiveUpSlots) -> None:
     async with await cache.connect(step.node) as node:
         await node.ask("CLIENT", "UNPAUSE")
     await cache.note("repair", step.node, did=f"gave {len(step.slots)} slots up to {step.winner}")
+
+
+async def _outrank(cache: LiveCache, step: GiveUpSlots) -> None:
+    """Give the winner a newer epoch than the other one's before they meet: the engine believes the newer, and the one with
+    the older gives its slots up and copies the other, which here would be the wrong one.
+
+    A node takes one more than the newest that it has heard of, and none where that is its own; so others that the winner
+    hears take one in turn, until it comes beyond.
+    """
+    seen = await cache.look()
+    known = seen.node(step.winner).known
+    helpers = [
+        node.name
+        for node in seen.servers
+        if node.is_up and node.node_id in known and node.name not in {step.node, step.winner}
+    ]
+    turn = 0
+
+    async def is_newer() -> bool:
+        nonlocal turn
+        async with await cache.connect(step.node) as other, await cache.connect(step.winner) as winner:
+            theirs = await _epochs(other)
+            if (await _epochs(winner)).own > theirs.own:
+                return True
+            await winner.ask("CLUSTER", "BUMPEPOCH")
+            if (now := await _epochs(winner)).own > theirs.own:
+                return True
+        if now.newest <= theirs.own and helpers:
+            async with await cache.connect(helpers[turn % len(helpers)]) as helper:
+                await helper.ask("CLUSTER", "BUMPEPOCH")
+            turn += 1
+        await asyncio.sleep(HEARD_OF_S)
+        return False
+
+    await _until(is_newer, step.winner, f"has no newer epoch than {step.node}, nothing was given up,")
+
+
+@dataclass(frozen=True)
+class _Epochs:
+    own: int
+    newest: int
+    """That it has heard of."""
+
+
+async def _epochs(node: EngineNode) -> _Epochs:
+    info = read_info(str(await node.ask("CLUSTER", "INFO")))
+    return _Epochs(int(info["cluster_my_epoch"]), int(info["cluster_current_epoch"]))
 
 
 async def take_over(cache: LiveCache, step: TakeOver) -> None:

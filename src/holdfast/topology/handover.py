@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from holdfast.codec.crc import key_slot
@@ -68,38 +68,60 @@ class NotRested(HoldfastError):
         )
 
 
-async def hand_over(old: EngineNode, heir: EngineNode, heir_address: Address) -> str:
+@dataclass(frozen=True)
+class HandedOver:
+    """What came of it."""
+
+    why_not: str
+    """Why the old primary serves on as before; empty where it does not."""
+    held_ms: float
+    """For how long writes were held at most."""
+
+
+async def hand_over(
+    old: EngineNode, heir: EngineNode, heir_address: Address, tell: Callable[[], Awaitable[None]]
+) -> HandedOver:
     """Make the heir the primary and the old primary its replica; no acknowledged write is lost.
 
     Between the two changes there is no primary, never two: whoever is stopped there leaves a cache that takes no
     writes, and none that takes them twice.
-    Returns: why it was not done, in which case the old primary serves on as before; empty when it was.
+    Args: `tell`, called once the heir is the primary, before held writes are let go: their clients are refused by the old
+        primary, and ask at once where the new one is.
     Raises: HoldfastError when a node no longer answers, and nobody can say whether it changed; held writes are let go
         after HELD_MS at the latest.
     """
+    began_s = time.monotonic()
     await old.ask("CLIENT", "PAUSE", HELD_MS, "WRITE")
     try:
-        if not await _equal(old, heir):
-            return f"the replica did not catch up within {EQUAL_BOUND_S:g} s of held writes"
-        await old.ask("REPLICAOF", *heir_address)
-        if words := await _promote(heir):
-            if (await heir.ask("ROLE"))[0] == "master":
-                return ""  # late, but it did
-            await old.ask("REPLICAOF", "NO", "ONE")  # the heir has just said that it is none
-            return words
+        words = await _change_places(old, heir, heir_address)
+        if not words:
+            await tell()
     finally:
         with contextlib.suppress(HoldfastError):
             await old.ask("CLIENT", "UNPAUSE")
-    return ""
+    return HandedOver(words, _since_ms(began_s))
 
 
-async def hand_over_slots(old: Asked, heir: Asked, others: Iterable[Asked], patience: Patience) -> None:
+async def _change_places(old: EngineNode, heir: EngineNode, heir_address: Address) -> str:
+    """The old one first. Returns: why it was not done; empty when it was. Raises: HoldfastError."""
+    if not await _equal(old, heir):
+        return f"the replica did not catch up within {EQUAL_BOUND_S:g} s of held writes"
+    await old.ask("REPLICAOF", *heir_address)
+    words = await _promote(heir)
+    if words and (await heir.ask("ROLE"))[0] != "master":
+        await old.ask("REPLICAOF", "NO", "ONE")  # the heir has just said that it is none
+        return words
+    return ""  # late, perhaps, but it did
+
+
+async def hand_over_slots(old: Asked, heir: Asked, others: Iterable[Asked], patience: Patience) -> float:
     """The same in a cluster, by `CLUSTER FAILOVER`, which goes on where the heir does not catch up in time; so the
     caller has to see whether it became the primary.
 
     Where nodes have voted a short while ago and would not again, this waits some seconds, and lets them have a shorter
     node timeout for the length of the vote; both before writes are held.
     Args: `others`, the servers beside these two, of which some vote.
+    Returns: for how many milliseconds writes were held by this; where the heir was not elected the engine goes on for 5 s.
     Raises: HoldfastError when a node no longer answers, or the voters do not know the heir or have just voted (nothing
         was done then); held writes are let go by then, or after HELD_MS.
     """
@@ -107,12 +129,11 @@ async def hand_over_slots(old: Asked, heir: Asked, others: Iterable[Asked], pati
     rest = await _rested(heir, voters, patience)
     push = await _push_words(old)
     async with patience.shortened(await _shorter(heir, voters, rest)):
+        began_s = time.monotonic()
         await old.ask("CLIENT", "PAUSE", HELD_MS, "WRITE")
         try:
             await _equal(old, heir)
-            await heir.ask(
-                "CLUSTER", "FAILOVER"
-            )  # from here on the old primary holds writes by itself as well
+            await heir.ask("CLUSTER", "FAILOVER")  # from here on the old primary holds writes itself too
             if await _role_becomes(heir, "master", ELECTED_BOUND_S):
                 with contextlib.suppress(HoldfastError):
                     await heir.ask(*push)
@@ -120,6 +141,11 @@ async def hand_over_slots(old: Asked, heir: Asked, others: Iterable[Asked], pati
         finally:
             with contextlib.suppress(HoldfastError):
                 await old.ask("CLIENT", "UNPAUSE")
+        return _since_ms(began_s)
+
+
+def _since_ms(began_s: float) -> float:
+    return round((time.monotonic() - began_s) * 1000, 1)
 
 
 async def _rested(heir: Asked, voters: Sequence[Asked], patience: Patience) -> Rest | None:

@@ -18,6 +18,7 @@ from holdfast.topology.settle import await_settled
 
 SWITCH_BOUND_S = 10.0
 LOOK_EVERY_S = 0.005
+BY_ELECTION, BY_ORDER = "held writes, equal offsets, CLUSTER FAILOVER", "held writes, equal offsets"
 
 
 @dataclass(eq=False)
@@ -44,6 +45,8 @@ class Switched:
     by: str
     """The means: the engine's own command."""
     took_ms: float
+    held_ms: float
+    """For how long writes were held."""
 
 
 def choose(seen: SeenCache, shard: str, to: str) -> tuple[SeenShard, SeenNode]:
@@ -97,17 +100,19 @@ async def switch_role(cache: LiveCache, shard: str = "", to: str = "") -> Switch
     began_s = time.monotonic()
     mode = Mode(cache.record.mode)
     if mode is Mode.CLUSTER:
-        by = await _in_cluster(cache, chosen.primary, heir)
+        by, held_ms = BY_ELECTION, await _in_cluster(cache, chosen.primary, heir)
     else:
-        by = await _handed_over(cache, chosen, heir)
+        by, held_ms = BY_ORDER, await _handed_over(cache, chosen, heir)
     took_ms = round((time.monotonic() - began_s) * 1000, 1)
     if mode is not Mode.CLUSTER:
         await _files(cache)
-    await cache.note("switched over", heir.name, by=by, took_ms=took_ms, **{"from": chosen.primary.name})
-    return Switched(chosen.primary.name, heir.name, by, took_ms)
+    await cache.note(
+        "switched over", heir.name, by=by, took_ms=took_ms, held_ms=held_ms, **{"from": chosen.primary.name}
+    )
+    return Switched(chosen.primary.name, heir.name, by, took_ms, held_ms)
 
 
-async def _in_cluster(cache: LiveCache, old: SeenNode, heir: SeenNode) -> str:
+async def _in_cluster(cache: LiveCache, old: SeenNode, heir: SeenNode) -> float:
     """The primary's writes are held until the replica has all of them, then the replica is elected."""
     seen = await cache.look()
     others = [node.name for node in seen.servers if node.is_up and node.name not in {old.name, heir.name}]
@@ -117,35 +122,36 @@ async def _in_cluster(cache: LiveCache, old: SeenNode, heir: SeenNode) -> str:
             for name in (old.name, heir.name, *others)
         ]
         try:
-            await hand_over_slots(nodes[0], nodes[1], nodes[2:], Patience())
+            held_ms = await hand_over_slots(nodes[0], nodes[1], nodes[2:], Patience())
         except HoldfastError as failed:
             raise NotSwitched(old.name, heir.name, str(failed)) from failed
     await _until_primary(cache, old.name, heir.name)
-    return "held writes, equal offsets, CLUSTER FAILOVER"
+    return held_ms
 
 
-async def _handed_over(cache: LiveCache, chosen: SeenShard, heir: SeenNode) -> str:
-    """Writes are held until the replica has them all, then the two change places. Sentinels are told at once, before
-    they could take the change for a fault.
+async def _handed_over(cache: LiveCache, chosen: SeenShard, heir: SeenNode) -> float:
+    """Writes are held until the replica has them all, then the two change places. Sentinels are told before writes are
+    let go: clients that are refused by the old primary ask them, and they could take the change for a fault.
     """
     address = cache.address(heir.name)
     async with (
         await cache.connect(chosen.primary.name) as old_node,
         await cache.connect(heir.name) as heir_node,
+        apply_sentinel.news_of(cache, heir.name) as news,
     ):
         try:
-            words = await hand_over(old_node, heir_node, address)
+            done = await hand_over(old_node, heir_node, address, news.tell)
         except HoldfastError as failed:
-            words = str(failed)
-    if words:
-        raise NotSwitched(chosen.primary.name, heir.name, words)
-    for replica in chosen.replicas:
-        if replica.name != heir.name:
-            async with await cache.connect(replica.name) as node:
-                await node.ask("REPLICAOF", *address)
-    await apply_sentinel.announce(cache, heir.name)
+            raise NotSwitched(chosen.primary.name, heir.name, str(failed)) from failed
+        if done.why_not:
+            raise NotSwitched(chosen.primary.name, heir.name, done.why_not)
+        for replica in chosen.replicas:
+            if replica.name != heir.name:
+                async with await cache.connect(replica.name) as node:
+                    await node.ask("REPLICAOF", *address)
+        await news.assure()
     await _until_primary(cache, chosen.primary.name, heir.name)
-    return "held writes, equal offsets"
+    return done.held_ms
 
 
 async def _until_primary(cache: LiveCache, old: str, heir: str) -> None:

@@ -151,6 +151,10 @@ def steps_of(facts: Mapping[str, Any]) -> list[str]:
     return [step["step"] for step in facts["steps"]]
 
 
+AGAIN_S = 0.005
+"""Before a command that failed is tried again."""
+
+
 @dataclass
 class Ledger:
     """What a working client was told: which ids were acknowledged, and what went wrong."""
@@ -161,6 +165,8 @@ class Ledger:
     unmet: int = 0
     """How often the client did not know a node that it was told to ask."""
     slowest_s: float = 0.0
+    tries: int = 1
+    repeated: int = 0
 
     @property
     def writes(self) -> int:
@@ -177,11 +183,11 @@ class Ledger:
 
 
 @contextlib.contextmanager
-def working(bench: Bench, cache: str = "demo", keys: int = 200) -> Iterator[Ledger]:
+def working(bench: Bench, cache: str = "demo", keys: int = 200, tries: int = 1) -> Iterator[Ledger]:
     """A writer of unique ids and a reader that works as `shop` for the length of the block, each with a client of
-    its own, over keys of many slots.
+    its own, over keys of many slots. Args: `tries`, how often each does a command that fails for its connection.
     """
-    ledger = Ledger({f"cart:w{number}": [] for number in range(keys)})
+    ledger = Ledger({f"cart:w{number}": [] for number in range(keys)}, tries=tries)
     names = list(ledger.acknowledged)
     writer, reader = client(bench, cache=cache), client(bench, cache=cache)
     writer.ping()
@@ -227,11 +233,18 @@ def _tried(ledger: Ledger, connection: Any, command: str, *words: str) -> bool:
     not met yet; an application that works with it must ask who owns what again and repeat. Counted apart.
     """
     began = time.monotonic()
+    left = ledger.tries
     try:
         while True:
+            left -= 1
             try:
                 getattr(connection, command)(*words)
                 return True
+            except redis.ConnectionError:
+                if not left:
+                    raise
+                ledger.repeated += 1
+                time.sleep(AGAIN_S)
             except AttributeError as unmet:
                 if "redis_connection" not in str(unmet) or time.monotonic() - began > CLIENT_BOUND_S:
                     raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import redis
 from tests.live.conftest import Bench, need, until
 from tests.live.supervisor.guarded import shards_of, timeout_ms, timeouts_ms
 from tests.live.supervisor.ledger import Way, Writers
-from tests.live.topology.caches import record, spec_text
+from tests.live.topology.caches import client, record, spec_text, working
 
 PAUSE_BOUND_S = 2.0
 """Catches a hang; what is measured is in RESULTS.md."""
@@ -80,6 +81,32 @@ def test_writes_go_on_at_the_new_primary_and_none_is_lost(bench: Bench, engine: 
         assert writers.lost() == 0
         assert writers.longest_gap_s < PAUSE_BOUND_S
     assert bench.run("plan", "demo").code == 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("change", ["switchover", "restarts"])
+@pytest.mark.parametrize("engine", ["redis-7.0", "valkey-8.0", "valkey-9.1"])
+def test_a_client_of_sentinels_that_tries_again_sees_no_error(bench: Bench, engine: str, change: str) -> None:
+    """Sentinels have been told before any write is refused. Tried again by the application, three times as redis-py would;
+    not by redis-py's own `retry`: that connects to the server again which has just refused, and only the next command
+    asks sentinels.
+    """
+    need(engine)
+    text = spec_text(engine, "sentinel")
+    bench.run("up", str(bench.spec(text)), check=True)
+    with working(bench, tries=4) as ledger:
+        time.sleep(0.5)
+        if change == "restarts":
+            bench.run("up", str(bench.spec(text + "network: {backlog: 1023}\n")), check=True)
+        else:
+            for _ in range(4):
+                bench.run("switchover", "demo", check=True)
+        time.sleep(0.5)
+    assert ledger.errors == []
+    assert ledger.repeated
+    assert ledger.slowest_s < PAUSE_BOUND_S
+    assert ledger.lost(client(bench)) == {}
 
 
 @pytest.mark.parametrize(

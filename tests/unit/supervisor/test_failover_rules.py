@@ -15,6 +15,8 @@ from holdfast.supervisor.failover_rules import (
     is_armed,
     keeps_all,
     kept_words,
+    ran_steadily,
+    restart_pause_s,
     voters,
     was_primary,
     way_home,
@@ -194,3 +196,30 @@ def test_who_was_started_after_the_end_has_no_more_than_its_files() -> None:
     assert [each.name for each in worthy(wanting, lambda name: name == "a1", lambda: True)] == ["a1"]
     assert worthy(wanting, lambda name: False, lambda: True) == []
     assert worthy(wanting, lambda name: False, lambda: False) == wanting
+
+
+@pytest.mark.parametrize(
+    ("every_s", "expected"),
+    [
+        (0.1, [0.0, 0.5, 2.0, 5.0, 15.0, 30.0, 30.0, 30.0]),  # a crash at each start
+        (4.0, [0.0, 0.5, 2.0, 5.0, 15.0, 30.0, 30.0, 30.0]),
+        (8.0, [0.0] * 8),  # killed now and then
+        (600.0, [0.0] * 8),
+    ],
+)
+def test_a_node_that_ends_soon_after_each_start_is_started_ever_slower(
+    every_s: float, expected: list[float]
+) -> None:
+    restarts, pauses = 0, []
+    for _ in expected:
+        if ran_steadily(restarts, every_s):
+            restarts = 0
+        pauses.append(restart_pause_s(restarts))
+        restarts += 1
+    assert pauses == expected
+
+
+def test_one_that_was_slowed_down_must_run_longer_to_be_trusted_again() -> None:
+    assert not ran_steadily(5, 140.0)
+    assert ran_steadily(5, 151.0)
+    assert not ran_steadily(100, 299.0)
