@@ -10,9 +10,13 @@ Path = tuple[str | int, ...]
 
 
 def path_text(path: Path) -> str:
-    """`keyspace.namespaces[bill.inquiry].ttl`, `topology.zones[0]`; a key that holds a dot stands in brackets."""
+    """`keyspace.namespaces[bill.inquiry].ttl`, `topology.zones[0]`; a key that holds a dot stands in brackets.
+
+    Signs that a terminal or a log would obey are escaped: a key is whatever the file says.
+    """
     spelt = ""
-    for part in path:
+    for key in path:
+        part = key if isinstance(key, int) or key.isprintable() else ascii(key)[1:-1]
         if isinstance(part, int) or "." in part or not part:
             spelt += f"[{part}]"
         else:

@@ -144,7 +144,8 @@ def _validated(data: dict[str, Any]) -> tuple[Spec | None, list[_Finding]]:
                 flaw for flaw in flaws_of(error) if not _comes_from_leaving_out(flaw.needs, at, data, before)
             ]
             findings += [_Finding((*at, *flaw.at), flaw.message, flaw.hint) for flaw in told]
-            if round_number == 0 and error["type"] != FLAWS and not _follows_from_another(error, errors):
+            worth_words = round_number == 0 and len(findings) < _MOST_FAULTS  # a millisecond each
+            if worth_words and error["type"] != FLAWS and not _follows_from_another(error, errors):
                 message, hint = say(error, at, written=None if is_key else _at(data, at))
                 about_key = is_key or error["type"] == "extra_forbidden"
                 findings.append(_Finding(at, message, hint, about_key))

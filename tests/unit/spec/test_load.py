@@ -1,5 +1,7 @@
 """Files become a spec: all faults at once, overlays, where values came from, one digest for one cache."""
 
+import time
+
 import pytest
 
 from holdfast.spec.fault import Fault, SpecInvalid
@@ -157,3 +159,18 @@ def test_a_document_reads_back_as_the_same_spec() -> None:
         "cache: {name: x}\nkeyspace: {namespaces: {a: {pattern: 'a:{x}', ttl: none, ttl_reason: kept}}}\n"
     )
     assert type(loaded.spec).model_validate(to_document(loaded.spec)) == loaded.spec
+
+
+def test_a_key_cannot_speak_to_the_terminal() -> None:
+    (fault,) = faults_of('cache: {name: shop}\n"\\e[2Jx\\ny": 1\n')
+    assert fault.path == "\\x1b[2Jx\\ny"
+    assert str(fault).isprintable()
+
+
+def test_a_file_of_nothing_but_faults_is_refused_in_good_time() -> None:
+    """The first two hundred are told; to look for the nearest known key of each of the others took seconds."""
+    began = time.process_time()
+    faults = faults_of("cache: {name: shop}\n" + "".join(f"unknown{number}: 1\n" for number in range(4_000)))
+    assert len(faults) == 200
+    assert faults[0].line == 2
+    assert time.process_time() - began < 10
