@@ -9,8 +9,6 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -18,39 +16,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from holdfast.errors import HoldfastError
+from holdfast.engine.issued import CertificateUnusable, Issued, Subject
 
 CLOCK_ALLOWANCE = datetime.timedelta(hours=1)
 """Certificates begin this much in the past, for machines whose clocks are behind."""
 COMMON_NAME_MAX = 64
-
-
-@dataclass(eq=False)
-class CertificateUnusable(HoldfastError):
-    """A certificate or key that cannot do what it is for."""
-
-    what: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.what} cannot be used: {self.why}. Nothing was changed. Make new certificates: holdfast up issues missing ones"
-
-
-class Subject(StrEnum):
-    """Whom a certificate is for."""
-
-    NODE = "node"
-    """A server towards clients, and a client towards other nodes."""
-    SERVICE = "service"
-    OPERATOR = "operator"
-
-
-@dataclass(frozen=True)
-class Issued:
-    """A certificate and its private key, both PEM; the key shows in no representation."""
-
-    cert_pem: bytes
-    key_pem: bytes = field(repr=False)
 
 
 def make_authority(name: str, days: int, now: datetime.datetime) -> Issued:

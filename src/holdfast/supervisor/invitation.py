@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from holdfast.engine.tls import Issued, Subject
+from holdfast.engine.issued import Issued, Subject
 from holdfast.errors import HoldfastError
 from holdfast.spec.cache import Spec
 from holdfast.state import private_folder, write_private
@@ -54,7 +54,7 @@ def invite(spec: Spec, store: CacheStore, machine: str) -> Admission:
         machine=machine,
         address=address,
         port=place.port or DEFAULT_PORT,
-        ca_pem=store.authority(spec.security.tls.ca_days).cert_pem.decode(),
+        ca_pem=store.authority_cert(spec.security.tls.ca_days).decode(),
         cert_pem=made.cert_pem.decode(),
         key_pem=made.key_pem.decode(),
     )
@@ -65,7 +65,7 @@ def controller_trust(spec: Spec, store: CacheStore) -> ssl.SSLContext:
     made = _certificate(spec, store, Subject.OPERATOR, "controller", (CONTROLLER,))
     folder = private_folder(store.folder / "controller")
     for name, content in (
-        (CA, store.authority(spec.security.tls.ca_days).cert_pem),
+        (CA, store.authority_cert(spec.security.tls.ca_days)),
         (CERT, made.cert_pem),
         (KEY, made.key_pem),
     ):

@@ -99,11 +99,11 @@ async def _converge(
     steps: tuple[Step, ...] = ()
     for _ in range(ROUNDS):
         steps = await outstanding(cache)
+        if not cache.store.keeps_spec:  # so that the cache's name stands for it also when this is interrupted
+            cache.store.save_spec(to_document(cache.spec))
         if not steps:
             await watch_all(cache)
             return done
-        if not cache.store.keeps_spec:  # so that the cache's name stands for it also when this is interrupted
-            cache.store.save_spec(to_document(cache.spec))
         for step in steps:
             before(step)
             try:

@@ -11,7 +11,7 @@ from holdfast.engine.acl import SUPERVISOR_USER
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.connection import EngineNode
 from holdfast.engine.facts import Address
-from holdfast.engine.tls import Subject
+from holdfast.engine.issued import Subject
 from holdfast.errors import HoldfastError
 from holdfast.host.nftables import loopback_only
 from holdfast.spec.cache import Spec
@@ -156,7 +156,7 @@ class LiveCache:
             node_timeout_ms=self.spec.topology.node_timeout_ms,
             user=who.user,
             password=who.password,
-            ca_pem=self.store.authority(tls.ca_days).cert_pem.decode() if self.record.tls else "",
+            ca_pem=self.store.authority_cert(tls.ca_days).decode() if self.record.tls else "",
             machines=self._machines(),
             quiet_until_s=quiet.until_s if quiet else 0.0,
             audit=self.spec.security.audit,
@@ -189,7 +189,7 @@ class LiveCache:
         certificate = None
         ca_pem = b""
         if self.record.tls:
-            ca_pem = self.store.authority(tls.ca_days).cert_pem
+            ca_pem = self.store.authority_cert(tls.ca_days)
             certificate = self.store.certificate(
                 Subject.NODE,
                 member.name,

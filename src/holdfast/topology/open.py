@@ -64,7 +64,7 @@ class EngineNotHere(HoldfastError):
     def __str__(self) -> str:
         return (
             f"there is no engine {self.named} on the machines of the cache (there are {', '.join(self.known) or 'none'}). "
-            f"Nothing was changed. Fetch it: holdfast engines add {self.named}"
+            "Nothing was changed. `holdfast engines` says which others can be added"
         )
 
 
@@ -135,7 +135,7 @@ async def open_cache(
         record = CacheRecord(name=spec.cache.name, mode=spec.topology.mode.value, engine=build.key, tls=tls)
     store.passwords(orders.all_users(spec))
     if record.tls:
-        store.authority(spec.security.tls.ca_days)
+        store.authority_cert(spec.security.tls.ca_days)
     return LiveCache(
         spec=spec,
         digest=loaded.digest,

@@ -21,8 +21,8 @@ from holdfast.engine.build import EngineBuild
 from holdfast.engine.config import server_config, server_directives, server_secrets
 from holdfast.engine.directive import Directive
 from holdfast.engine.facts import Address, NodeFacts, SentinelFacts, TlsFiles
+from holdfast.engine.issued import Issued
 from holdfast.engine.sentinel_config import sentinel_config, sentinel_directives
-from holdfast.engine.tls import Issued
 from holdfast.spec.cache import Spec
 from holdfast.spec.topology import Mode
 from holdfast.topology.hosts import NodeFile, NodeOrder

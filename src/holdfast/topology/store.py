@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from holdfast.engine import tls
 from holdfast.engine.acl import SUPERVISOR_USER
-from holdfast.engine.connection import Credentials, TlsTrust
+from holdfast.engine.connection import Credentials, TlsTrust, tls_context
+from holdfast.engine.issued import CertificateUnusable, Issued, Subject
 from holdfast.errors import HoldfastError
 from holdfast.spec.fault import SpecInvalid
 from holdfast.spec.load import LoadedSpec, load_document
 from holdfast.state import StateFolder, only_one, private_folder, write_private
+from holdfast.topology.damaged import AuthorityLost, SpecLost, password_in
 from holdfast.topology.maintenance import Maintenance
 from holdfast.topology.record import CacheRecord, RecordUnreadable
 
@@ -60,8 +61,12 @@ class CacheStore:
 
     @property
     def keeps_spec(self) -> bool:
-        """Whether a spec was ever kept."""
-        return (self.folder / "spec.json").exists()
+        """Whether a spec is kept that can be read."""
+        try:
+            self.spec()
+        except (CacheUnknown, SpecLost):
+            return False
+        return True
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -95,14 +100,16 @@ class CacheStore:
         )
 
     def spec(self) -> LoadedSpec:
-        """The spec last brought up. Raises: CacheUnknown, RecordUnreadable."""
+        """The spec last brought up. Raises: CacheUnknown, SpecLost."""
         path = self.folder / "spec.json"
         try:
             return load_document(str(path), path.read_bytes())
         except FileNotFoundError:
             raise CacheUnknown(self.name, self._state.cache_names(), str(self._state.path)) from None
-        except (OSError, SpecInvalid) as failed:
-            raise RecordUnreadable(str(path), str(failed)) from failed
+        except OSError as failed:
+            raise SpecLost(str(path), failed.strerror or str(failed)) from failed
+        except SpecInvalid as invalid:
+            raise SpecLost(str(path), f"{invalid.faults[0].message}") from invalid
 
     def begin_maintenance(self, maintenance: Maintenance) -> None:
         """Remember until when somebody works on the cache."""
@@ -122,14 +129,16 @@ class CacheStore:
     def passwords(self, users: Iterable[str] = ()) -> dict[str, str]:
         """Each user's password; those of `users` that have none yet get one, which is kept.
 
-        Each lies in a file of its own, 0600, whose path can be handed to an application.
+        Each lies in a file of its own, 0600, whose path can be handed to an application. Raises: PasswordUnusable.
         """
         folder = private_folder(private_folder(self.folder) / "passwords")
         for user in users:
             if not (folder / user).exists():
                 write_private(folder / user, secrets.token_urlsafe(PASSWORD_BYTES))
         return {
-            file.name: file.read_text().strip() for file in folder.iterdir() if not file.name.startswith(".")
+            file.name: password_in(str(file), file.read_bytes())
+            for file in folder.iterdir()
+            if not file.name.startswith(".")
         }
 
     def forget_passwords(self, keep: Iterable[str]) -> None:
@@ -150,24 +159,46 @@ class CacheStore:
             user: (hashlib.sha256(text.encode()).hexdigest(),) for user, text in self.passwords(users).items()
         }
 
-    def authority(self, days: int) -> tls.Issued:
-        """The cache's own certificate authority, made at the first call."""
-        folder = private_folder(private_folder(self.folder) / "tls")
-        cert, key = folder / "ca.pem", folder / "ca.key"
-        if not (cert.exists() and key.exists()):
+    def authority(self, days: int) -> Issued:
+        """The cache's own certificate authority, made at the first call. Raises: AuthorityLost."""
+        cert = self.authority_cert(days)
+        try:
+            return Issued(cert, self.ca_file.with_suffix(".key").read_bytes())
+        except OSError as failed:
+            raise AuthorityLost(
+                str(self.ca_file.with_suffix(".key")),
+                f"cannot be read ({failed.strerror}), so no certificate can be made",
+                "restore it from a copy of the state folder; nodes work on with the certificates they have until those end",
+            ) from failed
+
+    def authority_cert(self, days: int) -> bytes:
+        """The authority's certificate alone; the authority is made at the first call. Raises: AuthorityLost."""
+        key = self.ca_file.with_suffix(".key")
+        if not self.ca_file.exists() and not self._has_issued():
+            from holdfast.engine import tls
+
+            private_folder(private_folder(self.folder) / "tls")
             made = tls.make_authority(f"Holdfast authority of {self.name}", days, datetime.now(UTC))
             write_private(key, made.key_pem)
-            write_private(cert, made.cert_pem)
-        return tls.Issued(cert.read_bytes(), key.read_bytes())
+            write_private(self.ca_file, made.cert_pem)
+        self.trust(tls_on=True)
+        return self.ca_file.read_bytes()
+
+    def _has_issued(self) -> bool:
+        """Whether nodes may be running with certificates of an authority that was here."""
+        others = [file for file in (self.folder / "tls").glob("*.pem") if file != self.ca_file]
+        return bool(others) or (self.exists and self.record().tls)
 
     def certificate(
-        self, subject: tls.Subject, name: str, names: tuple[str, ...], *, days: int, ca_days: int
-    ) -> tls.Issued:
+        self, subject: Subject, name: str, names: tuple[str, ...], *, days: int, ca_days: int
+    ) -> Issued:
         """The certificate of a node or user: the one kept, or a new one where that is missing, for other names, or
         near its end.
         """
         if kept := self.kept_certificate(name, names, days=days):
             return kept
+        from holdfast.engine import tls
+
         folder = private_folder(private_folder(self.folder) / "tls")
         cert, key = folder / f"{name}.pem", folder / f"{name}.key"
         made = tls.issue(self.authority(ca_days), subject, name, names, days, datetime.now(UTC))
@@ -175,16 +206,18 @@ class CacheStore:
         write_private(cert, made.cert_pem)
         return made
 
-    def kept_certificate(self, name: str, names: tuple[str, ...], *, days: int) -> tls.Issued | None:
+    def kept_certificate(self, name: str, names: tuple[str, ...], *, days: int) -> Issued | None:
         """The certificate on file, while it is for these names and has enough of its life left."""
         cert, key = self.folder / "tls" / f"{name}.pem", self.folder / "tls" / f"{name}.key"
         if not (cert.exists() and key.exists()):
             return None
-        kept = tls.Issued(cert.read_bytes(), key.read_bytes())
+        from holdfast.engine import tls
+
+        kept = Issued(cert.read_bytes(), key.read_bytes())
         try:
             fresh = tls.days_left(kept.cert_pem, datetime.now(UTC)) > days * RENEW_SHARE
             return kept if fresh and set(tls.names_of(kept.cert_pem)) == set(names) else None
-        except tls.CertificateUnusable:
+        except CertificateUnusable:
             return None
 
     @property
@@ -193,12 +226,27 @@ class CacheStore:
         return self.folder / "tls" / "ca.pem"
 
     def trust(self, *, tls_on: bool) -> TlsTrust | None:
-        """How Holdfast itself speaks TLS with the nodes; None without TLS."""
-        return TlsTrust(str(self.ca_file)) if tls_on else None
+        """How Holdfast itself speaks TLS with the nodes; None without TLS. Raises: AuthorityLost."""
+        if not tls_on:
+            return None
+        trust = TlsTrust(str(self.ca_file))
+        try:
+            tls_context(trust)
+        except (OSError, ValueError) as failed:  # an ssl.SSLError is an OSError
+            why = "is no certificate" if self.ca_file.is_file() else "is gone"
+            raise AuthorityLost(
+                trust.ca_file,
+                f"{why}, so no node can be known by its certificate",
+                f"put a copy back: each machine of the cache keeps one as nodes/{self.name}/ca.pem in its state folder",
+            ) from failed
+        return trust
 
     def own_credentials(self) -> Credentials:
         """Holdfast's own user on the nodes."""
-        return Credentials(SUPERVISOR_USER, self.passwords([SUPERVISOR_USER])[SUPERVISOR_USER])
+        file = self.password_file(SUPERVISOR_USER)
+        if not file.exists():
+            self.passwords([SUPERVISOR_USER])
+        return Credentials(SUPERVISOR_USER, password_in(str(file), file.read_bytes()))
 
     def operator_credentials(self, user: str) -> Credentials:
         """A declared user's credentials. Raises: KeyError when it has none."""

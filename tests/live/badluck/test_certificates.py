@@ -12,6 +12,7 @@ from tests.live.badluck.caches import bring_up, copied, healthy, node_folder, pi
 from tests.live.conftest import Bench, need
 
 from holdfast.engine import tls
+from holdfast.engine.issued import Issued, Subject
 from holdfast.state import StateFolder, write_private
 from holdfast.supervisor.client import SupervisorClient
 from holdfast.topology.record import Kind
@@ -29,7 +30,7 @@ def let_certificates_end(bench: Bench, *, load: bool) -> None:
     """Give every node a certificate that ended yesterday. Args: `load`, have the running servers use it."""
     store = CacheStore(StateFolder(bench.state), "shop")
     past = datetime.now(UTC) - timedelta(days=3)
-    authority = tls.Issued(
+    authority = Issued(
         (store.folder / "tls" / "ca.pem").read_bytes(), (store.folder / "tls" / "ca.key").read_bytes()
     )
 
@@ -38,7 +39,7 @@ def let_certificates_end(bench: Bench, *, load: bool) -> None:
             for member in store.record().members:
                 name, folder = member.name, node_folder(bench, member.name)
                 names = tls.names_of((folder / "node.pem").read_bytes())
-                ended = tls.issue(authority, tls.Subject.NODE, name, names, 2, past)
+                ended = tls.issue(authority, Subject.NODE, name, names, 2, past)
                 for path, content in (
                     (store.folder / "tls" / f"{name}.pem", ended.cert_pem),
                     (store.folder / "tls" / f"{name}.key", ended.key_pem),

@@ -25,9 +25,10 @@ from holdfast.engine.config import server_config, server_directives, server_secr
 from holdfast.engine.connection import Credentials, Endpoint, EngineNode, TlsTrust
 from holdfast.engine.directive import Directive
 from holdfast.engine.facts import Address, NodeFacts, SentinelFacts, TlsFiles
+from holdfast.engine.issued import Issued, Subject
 from holdfast.engine.process import Launch, ServerProcess
 from holdfast.engine.sentinel_config import sentinel_config, sentinel_directives
-from holdfast.engine.tls import Issued, Subject, issue, make_authority
+from holdfast.engine.tls import issue, make_authority
 from holdfast.spec.cache import Spec
 
 LOOPBACK = "127.0.0.1"

@@ -14,9 +14,10 @@ from tests.live.engine.servers import LOOPBACK, Server, cache_spec, make_tls, ru
 
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.connection import Endpoint, EngineNode, NodeGone, NodeSilent, TlsTrust
+from holdfast.engine.issued import CertificateUnusable, Issued, Subject
 from holdfast.engine.process import NodeRefusedToStart
 from holdfast.engine.refusal import Cause
-from holdfast.engine.tls import CertificateUnusable, Issued, Subject, issue, make_authority, refuse_unusable
+from holdfast.engine.tls import issue, make_authority, refuse_unusable
 
 ABLE = [name for name, build in AT_HAND.items() if build.tls]
 NOW = datetime.datetime.now(datetime.UTC)

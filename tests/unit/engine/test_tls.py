@@ -8,10 +8,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from holdfast.engine.issued import CertificateUnusable, Issued, Subject
 from holdfast.engine.tls import (
-    CertificateUnusable,
-    Issued,
-    Subject,
     days_left,
     expires,
     issue,

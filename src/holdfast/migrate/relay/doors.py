@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from holdfast.engine.connection import CommandRefused, Credentials, EngineNode
 from holdfast.engine.facts import Address
-from holdfast.engine.tls import Subject
+from holdfast.engine.issued import Subject
 from holdfast.errors import HoldfastError
 from holdfast.migrate.ends import End, Side
 from holdfast.migrate.journal import Journal
