@@ -7,6 +7,7 @@ Layout, version 1 (all 0700, files 0600):
     caches/NAME/              the controller's side of a cache: record, secrets, authority, profiles
     nodes/CACHE/NODE/         the machine's side of a node: files, data, log
     jobs/KIND/NAME/           long work: journal, progress, events
+    evidence/CACHE/RUN/       what `prove` measured
     supervisor/               socket, lock and log of this machine's supervisor
     audit.log                 operator actions, append-only
 """
@@ -30,6 +31,11 @@ from pathlib import Path
 from holdfast.errors import HoldfastError
 
 LAYOUT_VERSION = 1
+OWN_FOLDERS = ("engines", "caches", "nodes", "supervisor", "jobs", "evidence")
+OWN_FILES = ("audit.log", "version")
+"""What of the folder's content is Holdfast's; `version` goes last, for it is what says that the folder is ours."""
+NEVER_IN_THE_WAY = {*OWN_FOLDERS, *OWN_FILES, "lost+found"}
+FOREIGN_SHOWN = 3
 PID_WRITTEN_S = 0.02
 SOCKET_PATH_LIMIT = 107
 """Bytes a Unix socket's path may have (sun_path of 108 with its closing NUL)."""
@@ -74,6 +80,10 @@ class NotWritten(HoldfastError):
             errno.EROFS: "its disk is mounted read-only: mount it writable, or set HOLDFAST_STATE to another folder",
             errno.EACCES: "make its folder yours again (ls -ld shows whose it is)",
             errno.EPERM: "make its folder yours again (ls -ld shows whose it is)",
+            errno.ENOENT: "make its folder first",
+            errno.ENOTDIR: "name a file in a folder",
+            errno.EISDIR: "name a file, not a folder",
+            errno.ENAMETOOLONG: "take a shorter name",
         }.get(self.code, "see what is wrong with the disk that holds it")
         return (
             f"{self.path} could not be written ({self.why}); what was there before is whole. What was done stays done: "
@@ -106,8 +116,8 @@ class StateFolder:
     def open(cls, environ: Mapping[str, str] | None = None) -> StateFolder:
         """Make the folder where it is missing, else check owner, mode and version.
 
-        Raises: StateUnusable when it belongs to another user, is no folder, cannot be written, or was written by
-            a newer Holdfast.
+        Raises: StateUnusable when it belongs to another user, is no folder, cannot be written, holds what Holdfast did
+            not make and was never its own (a home, say, whose mode would be changed), or was written by a newer Holdfast.
         """
         path = locate(os.environ if environ is None else environ)
         if set("*?[") & set(str(path)):
@@ -133,11 +143,24 @@ class StateFolder:
                 f"belongs to user id {seen.st_uid}, and you are {os.geteuid()}",
                 "run as its owner, or set HOLDFAST_STATE to a folder of yours",
             )
+        state = cls(path)
+        state._refuse_a_foreign_folder()
         if stat.S_IMODE(seen.st_mode) != 0o700:
             path.chmod(0o700)
-        state = cls(path)
         state._check_version()
         return state
+
+    def _refuse_a_foreign_folder(self) -> None:
+        if (self.path / "version").exists():
+            return
+        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in NEVER_IN_THE_WAY)
+        if foreign:
+            more = " and more" if len(foreign) > FOREIGN_SHOWN else ""
+            raise StateUnusable(
+                str(self.path),
+                f"is no state folder, and holds what Holdfast did not make ({', '.join(foreign[:FOREIGN_SHOWN])}{more})",
+                "set HOLDFAST_STATE to a new or empty folder; nothing was changed",
+            )
 
     def _check_version(self) -> None:
         file = self.path / "version"

@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
-
-OWN_FOLDERS = ("engines", "caches", "nodes", "supervisor", "jobs", "evidence")
-OWN_FILES = ("audit.log", "version")
-"""The state folder's layout (see `holdfast.state`); `version` goes last, for it is what says that the folder is ours."""
+from holdfast.state import OWN_FILES, OWN_FOLDERS
 
 
 @dataclass(eq=False)
@@ -56,7 +53,7 @@ class Belonging:
     """One thing in the state folder that Holdfast made."""
 
     kind: str
-    """`engine`, `engine notes`, `cache`, `node`, `job`, `evidence`, `supervisor`, `audit log` or `layout version`."""
+    """`engine`, `engine notes`, `cache`, `node`, `nodes' file`, `job`, `evidence`, `supervisor`, `audit log` or `layout version`."""
     name: str
     path: Path
     size_bytes: int
@@ -158,7 +155,8 @@ def _own(folder: Path) -> Iterator[Belonging]:
         yield Belonging("cache", cache.name, cache, _size_bytes(cache))
     for cache in _entries(folder / "nodes"):
         for node in _entries(cache) if cache.is_dir() and not cache.is_symlink() else ():
-            yield Belonging("node", f"{cache.name}/{node.name}", node, _size_bytes(node))
+            kind = "node" if node.is_dir() else "nodes' file"
+            yield Belonging(kind, f"{cache.name}/{node.name}", node, _size_bytes(node))
     for group in _entries(folder / "jobs"):
         for job in _entries(group) if group.is_dir() and not group.is_symlink() else ():
             yield Belonging("job", f"{group.name}/{job.name}", job, _size_bytes(job))
