@@ -29,7 +29,6 @@ from holdfast.errors import Refused, WrongUsage
 
 PATTERN = "django:{key}"
 NAMESPACE = "django"
-_MISSING = object()
 
 
 class HoldfastCache(BaseCache):  # type: ignore[misc]

@@ -33,11 +33,6 @@ class Pace:
     slowed: int = 0
     """How often the rate was cut."""
 
-    @property
-    def median_ms(self) -> float:
-        """Of the newest answers."""
-        return sorted(self.newest_ms)[len(self.newest_ms) // 2] if self.newest_ms else self.undisturbed_ms
-
 
 def opening(limits: PaceLimits, undisturbed_ms: float) -> Pace:
     """Full speed: the first answers say soon whether that is too much."""

@@ -158,16 +158,6 @@ class Side:
             found |= {int(name[2:]) for name in info if name.startswith("db") and name[2:].isdigit()}
         return tuple(sorted(found))
 
-    async def key_count(self) -> int:
-        """Keys in all databases of all shards, as the servers reckon."""
-        total = 0
-        for node in self._nodes.values():
-            info = read_info((await node.pipe.ask("INFO", "keyspace")).decode())
-            for name, value in info.items():
-                if name.startswith("db"):
-                    total += sum(int(part[5:]) for part in value.split(",") if part.startswith("keys="))
-        return total
-
     async def scan(self, node: Node, database: int, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """One step of SCAN on a server: the next cursor, 0 at the end, and keys."""
         (reply,) = await self.raw(node, database, pack("SCAN", cursor, "COUNT", count), 1)

@@ -71,7 +71,7 @@ def server_directives(spec: Spec, build: EngineBuild, facts: NodeFacts) -> tuple
         *_replication_under_tls(spec, facts),
         *_memory(spec, build),
         *_persistence(spec, facts),
-        *_replication(spec, build, facts),
+        *_replication(spec, facts),
         *(_cluster(spec, build, facts) if spec.topology.mode is Mode.CLUSTER else ()),
         *_following(spec, build, facts),
         *_access(facts),
@@ -184,7 +184,7 @@ def _persistence(spec: Spec, facts: NodeFacts) -> Iterator[Directive]:
     yield directive("aof-load-truncated", aof.load_truncated, "persistence.aof.load_truncated")
 
 
-def _replication(spec: Spec, build: EngineBuild, facts: NodeFacts) -> Iterator[Directive]:
+def _replication(spec: Spec, facts: NodeFacts) -> Iterator[Directive]:
     yield directive("repl-backlog-size", spec.memory.replication_backlog_bytes, "memory.replication_backlog")
     durability = spec.persistence.durability
     refuses = durability.writes is WritePromise.MIN_REPLICAS

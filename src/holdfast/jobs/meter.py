@@ -30,9 +30,3 @@ class Meter:
             return 0.0
         (first_s, first), (last_s, last) = self._samples[0], self._samples[-1]
         return (last - first) / (last_s - first_s) if last_s > first_s else 0.0
-
-    def eta_s(self, total: float) -> float | None:
-        """Seconds until the count reaches `total` at this rate; None when it does not move."""
-        if not self._samples or self.per_s <= 0:
-            return None
-        return max(0.0, total - self._samples[-1][1]) / self.per_s

@@ -62,10 +62,6 @@ class Ledger:
     """Monotonic."""
 
     @property
-    def worst_gap_ms(self) -> float:
-        return max((group.gap_ms for group in self.groups), default=0.0)
-
-    @property
     def acknowledged(self) -> int:
         return sum(group.acknowledged for group in self.groups)
 

@@ -35,11 +35,6 @@ class Command(StrEnum):
     INCR = "INCR"
     RPUSH = "RPUSH"
 
-    @property
-    def is_write(self) -> bool:
-        """Whether it changes a key."""
-        return self in {Command.SET, Command.HSET, Command.INCR, Command.RPUSH}
-
 
 @dataclass(eq=False)
 class WorkloadInvalid(HoldfastError):
@@ -137,12 +132,6 @@ def from_spec(spec: Spec) -> Workload:
             spec.cache.name, ("no namespace with a field declares traffic (reads_per_s, writes_per_s)",)
         )
     return Workload(f"the traffic of {spec.cache.name}", tuple(flows), tuple(left_out))
-
-
-def simple(command: Command = Command.GET, *, keys: int = 1000, value_bytes: int = 64) -> Workload:
-    """One command over one family of keys, as the engines' own benchmark programs send it."""
-    flow = Flow("plain", "holdfast:{key}", keys, value_bytes, DEFAULT_TTL_S, 0.0, {command: 1.0})
-    return Workload(f"{command.value} only", (flow,))
 
 
 class FlowSpec(Model):

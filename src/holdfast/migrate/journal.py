@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
@@ -108,10 +108,6 @@ class Switch:
     hook: str = ""
     """What the hook did."""
 
-    @property
-    def is_over(self) -> bool:
-        return bool(self.outcome)
-
 
 @dataclass(frozen=True)
 class Options:
@@ -171,10 +167,6 @@ class Journal:
     def end(self, side: Side) -> End:
         """The end on that side."""
         return self.source if side is Side.SOURCE else self.target
-
-    def with_end(self, side: Side, end: End) -> Self:
-        """The same with more known of an end."""
-        return replace(self, source=end) if side is Side.SOURCE else replace(self, target=end)
 
     def doors_of(self, side: Side) -> tuple[Address, ...]:
         """Where that side was ever told to find us, the newest last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -11,15 +12,15 @@ from holdfast.topology.slots import Slots, ranges
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(ABC):
     """One thing to do. Doing it again after it was done, wholly or half, does no harm."""
 
     name: ClassVar[str] = "step"
 
     @property
+    @abstractmethod
     def title(self) -> str:
         """What it does, for people."""
-        raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:
         """The step as JSON types: its name, its title and its fields."""

@@ -21,7 +21,6 @@ from holdfast.migrate.relay.spool import Spool
 
 PIECE_BYTES = 1 << 18
 """About what a socket takes at once: what it does not take is moved about in the transport's buffer until it does."""
-KEEP_ALIVE_S = 1.0
 LOGIN_S = 30.0
 QUIET_S = 90.0
 """A replica acknowledges every second, or sends newlines while it loads."""

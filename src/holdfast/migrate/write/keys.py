@@ -93,8 +93,6 @@ KEYLESS = frozenset(
 )
 """Commands of a stream that have no keys."""
 
-SINGLE = "one key, the first word"
-
 
 def key_places(name: bytes, words: Words) -> Places:
     """Indexes of the keys among `words`. Args: `name`, the first word in upper case."""

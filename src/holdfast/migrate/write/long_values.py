@@ -18,7 +18,6 @@ from holdfast.codec.rdb.listpack import read_listpack
 from holdfast.engine.pipeline import pack
 
 PIECE_BYTES = 256 << 10
-_NO_TTL = -1
 
 Entry = tuple[bytes, ...]
 

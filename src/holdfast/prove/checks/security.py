@@ -28,8 +28,6 @@ PROBE_BOUND_S = 3.0
 SHORTEST_SECRET = 12
 """Shorter words would be found by chance."""
 LARGEST_FILE_BYTES = 64 << 20
-ABROAD = "192.0.2.1"
-"""An address that is nobody's (TEST-NET-1)."""
 DRY = (
     ("FLUSHALL",),
     ("FLUSHDB",),
