@@ -20,7 +20,7 @@ def main() -> int:
 
     from holdfast.cli.main import register
 
-    register()  # as main does before any command
+    register("status")  # as main does before any command
     from holdfast.cli.console import show
     from holdfast.cli.look import Report, look
     from holdfast.cli.opening import named

@@ -21,7 +21,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the same facts as JSON.")]
+
+def _json(asked: bool) -> bool:
+    from holdfast.cli import console
+
+    return console.expect_json(asked)
+
+
+AsJson = Annotated[
+    bool, typer.Option("--json", callback=_json, is_eager=True, help="Print the same facts as JSON.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 CacheArgument = Annotated[
     str, typer.Argument(metavar="CACHE", help="A spec file, or the name of a cache that is up.")

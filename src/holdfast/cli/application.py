@@ -22,7 +22,7 @@ class EnvFormat(StrEnum):
 @app.command()
 def env(
     cache: CacheArgument,
-    service: Annotated[str, typer.Argument(help="A service that the spec declares.")],
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service that the spec declares.")],
     format: Annotated[
         EnvFormat, typer.Option("--format", help="shell (for eval), dotenv or json.")
     ] = EnvFormat.SHELL,
@@ -67,7 +67,7 @@ def env(
 @app.command(context_settings={"allow_interspersed_args": False})
 def call(
     cache: CacheArgument,
-    words: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="The command and its arguments.")],
+    words: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command and its arguments.")],
     as_user: Annotated[
         str, typer.Option("--as", metavar="SERVICE", help="As this service; without it, as the operator.")
     ] = "",
@@ -85,12 +85,17 @@ def call(
     from holdfast.cli.console import out, show
     from holdfast.cli.opening import named
     from holdfast.cli.reply import reply_facts, reply_text
+    from holdfast.errors import WrongUsage
     from holdfast.state import audit
     from holdfast.topology.call import Answer
     from holdfast.topology.call import call as send
     from holdfast.topology.observe import Access
     from holdfast.topology.profiles import ServiceUnknown
 
+    if words[0].startswith("--"):
+        raise WrongUsage(
+            f"{words[0]} stands behind CACHE, where it is part of the command", "options stand before CACHE"
+        )
     given = named(cache)
     record, spec = given.store.record(), given.loaded.spec
     if as_user and as_user not in spec.services:

@@ -74,7 +74,9 @@ def bench(
     counted_s = time_option("--for", seconds)
     spec, record = given.loaded.spec, given.store.record()
     offered = (
-        from_file(str(workload), read_text(workload).encode()) if workload is not None else from_spec(spec)
+        from_file(str(workload), read_text(workload, "a workload").encode())
+        if workload is not None
+        else from_spec(spec)
     ).scaled(share_option("--keys", keys))
     offer = Offer(
         rate_per_s=offered.rate_per_s if rate is None else rate,

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from holdfast.cli.demonstration import Demonstration, can_demonstrate, demonstra
 from holdfast.cli.look import Report, look
 from holdfast.cli.opening import Named, opened
 from holdfast.cli.views import status_facts, status_text
+from holdfast.engine.acl import acl_shortfalls
 from holdfast.migrate.guard import must_be_free
 from holdfast.topology.apply import converge
 from holdfast.topology.live import LiveCache, Told
@@ -225,7 +226,9 @@ async def _work(
                     shown = await demonstrate(cache)
                 if first.proof and is_new:
                     proved = await _first_proof(given, cache, story, say, shown)
-            return _Done(steps, ready_s, shown, proved, await look(given))
+            report = await look(given)
+            notes = (*report.notes, *acl_shortfalls(cache.spec, cache.build))
+            return _Done(steps, ready_s, shown, proved, replace(report, notes=notes))
 
 
 async def _first_proof(

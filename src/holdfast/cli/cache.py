@@ -165,7 +165,7 @@ def down(
 @app.command()
 def logs(
     cache: CacheArgument,
-    node: Annotated[str, typer.Argument(help="Name of a node; all of them without it.")] = "",
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Name of a node; all of them without it.")] = "",
     lines: Annotated[
         int, typer.Option("--lines", "-n", min=1, max=10_000, help="How many lines of each.")
     ] = 20,

@@ -13,7 +13,8 @@ from holdfast.cli.app import AsJson, CacheArgument, Place, app
 def switchover(
     cache: CacheArgument,
     shard: Annotated[
-        str, typer.Argument(help="A shard's number in the order of `status`, or any node of it.")
+        str,
+        typer.Argument(metavar="SHARD", help="A shard's number in the order of `status`, or any node of it."),
     ] = "",
     to: Annotated[str, typer.Option("--to", metavar="NODE", help="The replica that is to take over.")] = "",
     json: AsJson = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 # Lines in a pipe are read by grep: none is broken, however long a path in it is.
 PIPE_WIDTH = 2000
 _debug = False
+_json_due = False
 
 
 def set_debug(on: bool) -> None:
@@ -27,6 +29,26 @@ def set_debug(on: bool) -> None:
 def debug() -> bool:
     """Whether `--debug` was given."""
     return _debug
+
+
+def expect_json(asked: bool) -> bool:
+    """Remember that the command owes stdout one JSON value, also where it fails; the callback of `--json`."""
+    global _json_due
+    _json_due = asked
+    return asked
+
+
+def tell_failure(code: str, sentence: str) -> None:
+    """A failure: its sentence on stderr and, where JSON is still owed, the same on stdout."""
+    if _json_due:
+        failure_as_json(code, sentence)
+    err(f"holdfast: {sentence}")
+
+
+def failure_as_json(code: str, sentence: str) -> None:
+    """What `--json` prints where there is no other answer: `{"error": {"code", "sentence"}}`."""
+    expect_json(False)
+    out(json.dumps({"error": {"code": code, "sentence": sentence}}, indent=2, ensure_ascii=False))
 
 
 def out(text: str) -> None:
@@ -53,13 +75,17 @@ def show(facts: Any, text: RenderableType | Callable[[Console], None], *, as_jso
         function that prints to the console it is given.
     """
     if as_json:
+        expect_json(False)
         out(json.dumps(facts, indent=2, ensure_ascii=False, default=str))
         return
     console = stdout()
-    if callable(text) and not hasattr(text, "__rich_console__"):
-        text(console)
-    else:
-        console.print(text)
+    with contextlib.nullcontext() if sys.stdout.isatty() else console.capture() as caught:
+        if callable(text) and not hasattr(text, "__rich_console__"):
+            text(console)
+        else:
+            console.print(text)
+    if caught is not None:  # in a pipe or a file, no cell is filled up behind its text
+        sys.stdout.write("\n".join(line.rstrip(" ") for line in caught.get().split("\n")))
 
 
 def confirm(question: str) -> bool:

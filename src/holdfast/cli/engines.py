@@ -26,7 +26,7 @@ app.add_typer(engines, name="engines")
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME]...", help="As `holdfast engines` lists them: valkey-8.0."),
+    typer.Argument(metavar="NAME", help="As `holdfast engines` lists them: valkey-8.0."),
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -12,27 +13,27 @@ from holdfast.cli import console
 from holdfast.cli.exit import ExitCode
 from holdfast.errors import HoldfastError, WrongUsage
 
-COMMAND_MODULES = (
-    "holdfast.cli.spec",
-    "holdfast.cli.engines",
-    "holdfast.cli.cache",
-    "holdfast.cli.application",
-    "holdfast.cli.changes",
-    "holdfast.cli.bench",
-    "holdfast.cli.upgrade",
-    "holdfast.cli.prove",
-    "holdfast.cli.migrate",
-    "holdfast.cli.maintenance",
-    "holdfast.cli.repair",
-    "holdfast.cli.compare",
-    "holdfast.cli.supervisor",
-    "holdfast.cli.service",
-    "holdfast.cli.doctor",
-    "holdfast.cli.docs",
-    "holdfast.cli.rdb",
-    "holdfast.cli.uninstall",
-)
-
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "holdfast.cli.spec": ("init", "check", "spec"),
+    "holdfast.cli.engines": ("engines",),
+    "holdfast.cli.cache": ("plan", "up", "status", "down", "logs"),
+    "holdfast.cli.application": ("env", "call"),
+    "holdfast.cli.changes": ("switchover", "events"),
+    "holdfast.cli.bench": ("bench",),
+    "holdfast.cli.upgrade": ("upgrade",),
+    "holdfast.cli.prove": ("prove",),
+    "holdfast.cli.migrate": ("migrate",),
+    "holdfast.cli.maintenance": ("maintenance",),
+    "holdfast.cli.repair": ("repair",),
+    "holdfast.cli.compare": ("compare",),
+    "holdfast.cli.supervisor": ("supervisor",),
+    "holdfast.cli.service": ("service",),
+    "holdfast.cli.doctor": ("doctor",),
+    "holdfast.cli.docs": (),  # `docs` writes of every command, so all are wanted for it
+    "holdfast.cli.rdb": ("rdb",),
+    "holdfast.cli.uninstall": ("uninstall",),
+}
+"""The modules of commands, in the order in which help lists them, and the verbs for which one is enough."""
 
 INTERRUPTED = 130
 """What shells say of a command that Ctrl-C ended."""
@@ -52,16 +53,19 @@ class SystemRefused(HoldfastError):
         )
 
 
-def register() -> None:
-    """Import every command's module, so that it is known to `app`; help and pages list them in this order, whatever was
+def register(verb: str = "") -> None:
+    """Import the commands' modules, so that they are known to `app`; help and pages list them in this order, whatever was
     imported before.
+
+    Args: `verb`, the one that will be called: only its module is imported, a third of the time of a short command. Every
+        module without it, or where no module has it: help, completion and a misspelt verb need to know them all.
     """
     from holdfast.cli.app import app
 
-    places = {}
-    for place, module in enumerate(COMMAND_MODULES):
+    wanted = [module for module, verbs in COMMANDS.items() if verb in verbs] or COMMANDS
+    for module in wanted:
         importlib.import_module(module)
-        places[module] = place
+    places = {module: place for place, module in enumerate(COMMANDS)}
 
     def place_of(module: str) -> int:
         while module and module not in places:
@@ -89,7 +93,7 @@ def main() -> None:
             "pip install 'holdfast[run]' (the base install is the applications' library)"
         )
         sys.exit(ExitCode.FAILED)
-    register()
+    register(next((word for word in sys.argv[1:] if word != "--debug"), ""))
     try:
         app(prog_name="holdfast")
     except WrongUsage as wrong:
@@ -103,6 +107,10 @@ def main() -> None:
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # the command line's own library has caught it, without a word
             _tell_interrupted()
+        if ended.code == ExitCode.WRONG_USAGE and "--json" in sys.argv:  # told on stderr, by that library too
+            usage = ended.__context__
+            words = getattr(usage, "format_message", usage.__str__)()
+            console.failure_as_json(type(usage).__name__, words)
         raise
     except BrokenPipeError:  # the reader of `holdfast ... | head` has seen enough
         sys.stderr.close()
@@ -113,14 +121,16 @@ def main() -> None:
 
 
 def _tell_interrupted() -> NoReturn:
-    console.err("holdfast: interrupted; what was done stays done, run the same command again to go on")
+    console.tell_failure(
+        "Interrupted", "interrupted; what was done stays done, run the same command again to go on"
+    )
     sys.exit(INTERRUPTED)
 
 
 def _tell(failed: HoldfastError) -> None:
     if console.debug():
         traceback.print_exc()
-    console.err(f"holdfast: {failed}")
+    console.tell_failure(type(failed).__name__, str(failed))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from holdfast.cli.pages import COMPLETION, ENVIRONMENT, EXIT_MEANINGS, Entry, Page
+from holdfast.cli.pages import COMPLETION, ENVIRONMENT, EXIT_MEANINGS, JSON_FAILURE, Entry, Page
 
 NOTICE = "<!-- Written by `make docs` from the commands' own help: change the help, not this file. -->"
 
@@ -21,6 +21,7 @@ def _lines(pages: tuple[Page, ...]) -> Iterator[str]:
     yield from ("## Exit codes", "", "| code | name | meaning |", "|---|---|---|")
     for code, meaning in EXIT_MEANINGS.items():
         yield f"| {code.value} | {code.name} | {_cell(meaning)} |"
+    yield from ("", JSON_FAILURE)
     yield from ("", "## Environment", "", "| variable | meaning |", "|---|---|")
     for name, meaning in ENVIRONMENT.items():
         yield f"| `{name}` | {_cell(meaning)} |"

@@ -28,6 +28,10 @@ ENVIRONMENT: dict[str, str] = {
     "HOLDFAST_FIRST_PORT": "Where the search for free ports begins (7100), for several state folders on one machine.",
     "HOLDFAST_ENGINES": "Folders or server programs, joined by ':', that are looked at before PATH.",
 }
+JSON_FAILURE = (
+    "With --json, a command that fails prints what it says on stderr also as JSON on stdout: "
+    '{"error": {"code": "CacheUnknown", "sentence": "..."}}.'
+)
 COMPLETION = (
     "holdfast --install-completion",
     "holdfast --show-completion",

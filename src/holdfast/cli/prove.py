@@ -15,7 +15,7 @@ def prove(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CACHE | diff A B]",
+            metavar="CACHE | diff A B",
             help="A spec file or the name of a cache that is up (default: the only one); or `diff` and two runs.",
         ),
     ] = None,

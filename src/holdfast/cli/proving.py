@@ -159,14 +159,14 @@ async def _stage(asked: Asked, given: Named, tell: Callable[[str], None]) -> Asy
         elsewhere = Elsewhere(asked.url, asked.user, asked.password_file, asked.ca_file)
         yield await stage_elsewhere(given.loaded.spec, elsewhere, tell)
         return
-    record = given.store.record()
+    given.store.record()  # a cache that never came up is said to be unknown, and not its engines to be wrong
     async with contextlib.AsyncExitStack() as stack:
         live: LiveCache | None = None
         try:
             live = await stack.enter_async_context(opened(given, start=False))
         except HostUnreachable as away:
             err(f"holdfast: {away}; what needs the supervisor is not proved")
-        yield stage_of(given, live, asked.load_s, tell, record_of=None if live else record.name)
+        yield stage_of(given, live, asked.load_s, tell)
 
 
 def stage_of(
@@ -174,7 +174,6 @@ def stage_of(
     live: LiveCache | None,
     load_s: float,
     tell: Callable[[str], None],
-    record_of: str | None = None,
 ) -> Stage:
     """The stage of a cache that Holdfast has made."""
     spec, store = given.loaded.spec, given.store

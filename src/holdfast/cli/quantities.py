@@ -13,7 +13,7 @@ def time_option(name: str, text: str) -> float:
     try:
         seconds = float(parse_duration_ms(text)) / 1000
     except ValueError as wrong:
-        raise WrongUsage(f"{name} {text}: {wrong}", f"write for example {name} 30s") from None
+        raise WrongUsage(f"{name} {text}: {wrong}", "nothing was done") from None
     if not 0 < seconds <= LONGEST_S:
         raise WrongUsage(f"{name} {text} is not between 0 and 24 h", f"write for example {name} 30s")
     return seconds

@@ -31,7 +31,7 @@ def rdb(
     ],
     out: Annotated[
         Path | None,
-        typer.Argument(metavar="[OUT]", help="With --convert-to: the file to write; it must not exist."),
+        typer.Argument(metavar="OUT", help="With --convert-to: the file to write; it must not exist."),
     ] = None,
     to: Annotated[
         Form | None,
@@ -79,6 +79,7 @@ def rdb(
     """
     from holdfast.cli import console
     from holdfast.cli.exit import ExitCode
+    from holdfast.engine import rdb_file
     from holdfast.errors import WrongUsage
 
     if sum((to is not None, convert_to is not None, check)) > 1:
@@ -87,26 +88,25 @@ def rdb(
         raise WrongUsage(
             "OUT and --convert-to belong together", "holdfast rdb FILE --convert-to valkey-8.1 OUT"
         )
-    if convert_to is not None and out is not None:
-        _convert(file, out, convert_to, databases, as_json=json)
-    elif to is not None:
-        _print_keys(file)
-    elif check:
-        from holdfast.engine.rdb_file import check as check_file
-
-        checked = check_file(file)
-        console.show(
-            _check_facts(file, checked), lambda screen: _show_check(screen, file, checked), as_json=json
-        )
-        if not checked.is_good:
-            raise typer.Exit(ExitCode.FAILED)
-    else:
-        from holdfast.engine.rdb_file import summary_of
-
-        summary = summary_of(file, biggest)
-        console.show(
-            _summary_facts(file, summary), lambda screen: _show_summary(screen, file, summary), as_json=json
-        )
+    with rdb_file.naming(file):
+        if convert_to is not None and out is not None:
+            _convert(file, out, convert_to, databases, as_json=json)
+        elif to is not None:
+            _print_keys(file)
+        elif check:
+            checked = rdb_file.check(file)
+            console.show(
+                _check_facts(file, checked), lambda screen: _show_check(screen, file, checked), as_json=json
+            )
+            if not checked.is_good:
+                raise typer.Exit(ExitCode.FAILED)
+        else:
+            summary = rdb_file.summary_of(file, biggest)
+            console.show(
+                _summary_facts(file, summary),
+                lambda screen: _show_summary(screen, file, summary),
+                as_json=json,
+            )
 
 
 def _convert(file: Path, out: Path, engine: str, databases: int | None, *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from holdfast.cli.pages import ENVIRONMENT, EXIT_MEANINGS, Entry, Page
+from holdfast.cli.pages import ENVIRONMENT, EXIT_MEANINGS, JSON_FAILURE, Entry, Page
 
 NOTICE = r'.\" Written by "make docs" from the commands own help: change the help, not this file.'
 
@@ -39,6 +39,7 @@ def _root(root: Page, verbs: list[Page], version: str) -> Iterator[str]:
     yield ".SH EXIT STATUS"
     for code, meaning in EXIT_MEANINGS.items():
         yield from (".TP", rf"\fB{code.value}\fR", escape(meaning))
+    yield from (".PP", escape(JSON_FAILURE))
     yield ".SH ENVIRONMENT"
     for name, meaning in ENVIRONMENT.items():
         yield from (".TP", rf"\fB{name}\fR", escape(meaning))

@@ -31,7 +31,7 @@ app.add_typer(spec_app, name="spec")
 @app.command()
 def init(
     path: Annotated[
-        Path, typer.Argument(metavar="[PATH]", help="The file to write, or a folder for its cache.yaml.")
+        Path, typer.Argument(metavar="PATH", help="The file to write, or a folder for its cache.yaml.")
     ] = Path("cache.yaml"),
     example: Annotated[
         str | None, typer.Option("--from", metavar="EXAMPLE", help="Write a full example: phonebill.")

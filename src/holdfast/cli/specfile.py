@@ -57,11 +57,16 @@ def read_sources(path: str | Path, place: str | None = None) -> tuple[SpecSource
     return tuple(sources)
 
 
-def read_text(path: Path) -> str:
-    """One file as text. Raises SpecUnreadable, also for what is too large or not UTF-8."""
-    content = _read(path)
+def read_text(path: Path, kind: str = "a spec") -> str:
+    """One file as text. Args: `kind`, what it is to be. Raises SpecUnreadable, also for what is too large or not UTF-8."""
+    try:
+        content = _read(path)
+    except SpecUnreadable as unread:
+        raise SpecUnreadable(unread.path, unread.why, f"name the file of {kind}") from None
     if len(content) > LARGEST_BYTES:
-        raise SpecUnreadable(str(path), f"has more than {LARGEST_BYTES} bytes", "a spec is smaller than that")
+        raise SpecUnreadable(
+            str(path), f"has more than {LARGEST_BYTES} bytes", f"{kind} is smaller than that"
+        )
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:

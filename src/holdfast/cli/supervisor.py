@@ -106,7 +106,7 @@ def upgrade(json: AsJson = False) -> None:
 @supervisor.command()
 def invite(
     cache: CacheArgument,
-    machine: Annotated[str, typer.Argument(help="A machine of the spec's place.hosts.")],
+    machine: Annotated[str, typer.Argument(metavar="MACHINE", help="A machine of the spec's place.hosts.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the invitation.")],
     place: Place = None,
 ) -> None:
@@ -134,7 +134,9 @@ def invite(
 
 @supervisor.command()
 def join(
-    invitation: Annotated[Path, typer.Argument(help="The file that `holdfast supervisor invite` wrote.")],
+    invitation: Annotated[
+        Path, typer.Argument(metavar="INVITATION", help="The file that `holdfast supervisor invite` wrote.")
+    ],
     json: AsJson = False,
 ) -> None:
     """Let a cache's controller and its other machines reach this machine's supervisor, over mutual TLS.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -243,7 +245,21 @@ class EngineNode:
             return CommandRefused(address, command, words if words.startswith(code) else f"{code} {words}")
         if isinstance(failed, TimeoutError) or "Timeout" in type(failed).__name__:
             return NodeSilent(address, command, self.timeout_s)
-        return NodeGone(address, words or type(failed).__name__)
+        return NodeGone(address, system_words(failed) or words or type(failed).__name__)
+
+
+def system_words(failed: BaseException) -> str:
+    """The system's own words for a connection that failed, empty where it was not the system; libraries wrap them in
+    theirs, address and all.
+    """
+    cause = failed if isinstance(failed, OSError) else failed.__cause__ or failed.__context__
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None or isinstance(cause, ssl.SSLError):
+        return ""
+    if isinstance(cause, socket.gaierror):  # whose numbers are not the system's
+        return cause.strerror or str(cause)
+    return os.strerror(cause.errno) if cause.errno else ""
 
 
 def _name(command: Sequence[str | bytes | int]) -> str:

@@ -96,7 +96,9 @@ def _recipe(name: str) -> Recipe:
     try:
         return RECIPES[name]
     except KeyError:
-        raise WrongUsage(f"there is no engine {name} to fetch", f"known are {', '.join(RECIPES)}") from None
+        raise WrongUsage(
+            f"no engine that Holdfast can fetch is called {name}", f"known are {', '.join(RECIPES)}"
+        ) from None
 
 
 def _fetch(recipe: Recipe, folder: Path, report: Callable[[str], None], unsigned: bool) -> Receipt:

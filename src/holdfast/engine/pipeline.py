@@ -10,7 +10,15 @@ from typing import Any, Self
 
 import hiredis
 
-from holdfast.engine.connection import CommandRefused, Endpoint, NodeDenied, NodeGone, NodeSilent, tls_context
+from holdfast.engine.connection import (
+    CommandRefused,
+    Endpoint,
+    NodeDenied,
+    NodeGone,
+    NodeSilent,
+    system_words,
+    tls_context,
+)
 from holdfast.errors import HoldfastError
 
 Word = bytes | str | int
@@ -60,8 +68,6 @@ class Pipeline(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray(_READ_BYTES)
         self._view = memoryview(self._buffer)
-        self._writable = asyncio.Event()
-        self._writable.set()
         self._gone: HoldfastError | None = None
 
     @classmethod
@@ -85,7 +91,8 @@ class Pipeline(asyncio.BufferedProtocol):
             raise NodeSilent(str(endpoint), "the log-in", timeout_s) from late
         except OSError as broken:
             node.close()
-            raise NodeGone(str(endpoint), str(broken) or type(broken).__name__) from broken
+            why = system_words(broken) or str(broken) or type(broken).__name__
+            raise NodeGone(str(endpoint), why) from broken
         except BaseException:
             node.close()
             raise
@@ -155,12 +162,6 @@ class Pipeline(asyncio.BufferedProtocol):
         """Several commands and their replies, refusals among them as values."""
         return await self.send(b"".join(pack(*words) for words in commands), len(commands), timeout_s)
 
-    async def drained(self) -> None:
-        """Wait until the system has taken most of what was sent: a sender that does not outrun the wire."""
-        await self._writable.wait()
-        if self._gone is not None:
-            raise self._gone
-
     def close(self) -> None:
         """Close the connection; always safe. Waits that are open end with NodeGone."""
         self._end(NodeGone(str(self.endpoint), "the connection is closed"))
@@ -183,7 +184,6 @@ class Pipeline(asyncio.BufferedProtocol):
     def _end(self, why: HoldfastError) -> None:
         if self._gone is None:
             self._gone = why
-        self._writable.set()
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
@@ -201,12 +201,6 @@ class Pipeline(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(NodeGone(str(self.endpoint), str(exc) if exc else "it closed the connection"))
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._view

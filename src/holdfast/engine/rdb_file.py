@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -33,6 +34,26 @@ class NoRdbFile(HoldfastError):
         return (
             f"{self.path} cannot be read: {self.words}; name the RDB file of an engine, such as its dump.rdb"
         )
+
+
+@dataclass(eq=False)
+class RdbFileUnusable(HoldfastError):
+    """A file that is not, or no longer, an RDB that can be read."""
+
+    path: Path
+    wrong: RdbError
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.wrong}"
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What is wrong with RDB bytes within is said of `path`. Raises: RdbFileUnusable."""
+    try:
+        yield
+    except RdbError as wrong:
+        raise RdbFileUnusable(path, wrong) from wrong
 
 
 @dataclass

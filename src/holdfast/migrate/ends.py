@@ -188,8 +188,9 @@ def read_url(text: str) -> NamedEnd:
     if parts.password is not None:
         raise WrongUsage(
             f"the URL of {host} holds a password, which others can see in the list of processes",
-            "put it into a file and name that with --from-auth-file or --to-auth-file, or into the environment "
-            "variable HOLDFAST_FROM_PASSWORD or HOLDFAST_TO_PASSWORD",
+            "put it into a file and name that with this end's option (--from-auth-file or --to-auth-file; --a-auth-file "
+            "or --b-auth-file where two caches are compared), or into the environment variable HOLDFAST_FROM_PASSWORD "
+            "or HOLDFAST_TO_PASSWORD",
         )
     if not host:
         raise WrongUsage(f"{text} names no host", "write redis://HOST:PORT")
@@ -240,7 +241,8 @@ def credentials_of(named: NamedEnd, login: Login) -> Credentials | None:
         if user:
             raise WrongUsage(
                 f"no password is known for user {user} of {named.label}",
-                "name a file with it (--from-auth-file, --to-auth-file), or set HOLDFAST_FROM_PASSWORD or "
+                "name a file with it (--from-auth-file, --to-auth-file; --a-auth-file, --b-auth-file where two caches are "
+                "compared), or set HOLDFAST_FROM_PASSWORD or "
                 "HOLDFAST_TO_PASSWORD",
             )
         return None

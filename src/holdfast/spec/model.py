@@ -47,6 +47,7 @@ class Model(BaseModel):
         validate_by_name=True,
         serialize_by_alias=True,
         validate_default=False,
+        defer_build=True,  # most models are only ever parts of the whole spec, and are built with it
     )
 
     scalar_key: ClassVar[str | None] = None

@@ -1,17 +1,19 @@
-"""Speaks to one machine's supervisor: HTTP and JSON over its Unix socket."""
+"""Speaks to one machine's supervisor: HTTP and JSON over its Unix socket, or over mutual TLS."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
+import httpcore  # without httpx on top, whose import takes as long as a whole look at a cache
 
 from holdfast.engine.build import BrokenEngine, EngineBuild
+from holdfast.engine.connection import system_words
 from holdfast.host.firewall import Enforcement
 from holdfast.host.nftables import FirewallRequest
 from holdfast.state import socket_address
@@ -23,6 +25,10 @@ from holdfast.topology.seen import SeenProcess
 ASK_BOUND_S = 30.0
 LOOK_BOUND_S = 5.0
 """For what it only has to look up: one that needs longer hangs, and somebody is waiting for a status."""
+IDLE_S = 5.0
+"""An unused connection is closed after that long."""
+BAD_REQUEST = 400
+_FAILED = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol)
 
 
 class SupervisorClient:
@@ -34,7 +40,7 @@ class SupervisorClient:
         self._socket = socket
         self._trust = trust
         self._open = contextlib.ExitStack()
-        self._http: httpx.AsyncClient | None = None
+        self._http: httpcore.AsyncConnectionPool | None = None
 
     @property
     def name(self) -> str:
@@ -42,18 +48,13 @@ class SupervisorClient:
 
     async def __aenter__(self) -> Self:
         if self._trust is not None:
-            self._http = httpx.AsyncClient(
-                base_url=str(self._socket), verify=self._trust, timeout=ASK_BOUND_S
-            )
+            self._http = httpcore.AsyncConnectionPool(ssl_context=self._trust, keepalive_expiry=IDLE_S)
             return self
         try:
             path = self._open.enter_context(socket_address(Path(self._socket)))
         except OSError as failed:
             raise HostUnreachable(self._name, str(self._socket), failed.strerror or str(failed)) from failed
-        transport = httpx.AsyncHTTPTransport(
-            uds=path, verify=False
-        )  # no TLS there: spare the reading of roots
-        self._http = httpx.AsyncClient(transport=transport, base_url="http://supervisor", timeout=ASK_BOUND_S)
+        self._http = httpcore.AsyncConnectionPool(uds=path, keepalive_expiry=IDLE_S)
         return self
 
     async def __aexit__(
@@ -151,18 +152,24 @@ class SupervisorClient:
     ) -> Any:
         if self._http is None:
             raise RuntimeError("used outside `async with`")
+        base = "http://supervisor" if self._trust is None else str(self._socket).rstrip("/")
         try:
-            answer = await self._http.request(method, API + path, json=body, timeout=bound_s)
-        except httpx.TimeoutException as late:
+            answer = await self._http.request(
+                method,
+                base + API + path,
+                headers={"Host": "supervisor", "Content-Type": "application/json"},
+                content=None if body is None else json.dumps(body).encode(),
+                extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), bound_s)},
+            )
+        except httpcore.TimeoutException as late:
             raise HostUnreachable(
                 self._name, str(self._socket), f"no answer to {method} {path} in {bound_s:g} s"
             ) from late
-        except httpx.HTTPError as failed:
-            raise HostUnreachable(
-                self._name, str(self._socket), str(failed) or type(failed).__name__
-            ) from failed
+        except _FAILED as failed:
+            words = system_words(failed) or str(failed) or type(failed).__name__
+            raise HostUnreachable(self._name, str(self._socket), words) from failed
         try:
-            told = answer.json()
+            told = json.loads(answer.content)
         except ValueError:
             raise HostRefused(
                 self._name,
@@ -170,6 +177,6 @@ class SupervisorClient:
                 "`holdfast supervisor stop` (its nodes run on), the next command starts this one",
                 "OtherVersion",
             ) from None
-        if answer.is_error:
-            raise HostRefused(self._name, str(told.get("error", answer.text)), str(told.get("code", "")))
+        if answer.status >= BAD_REQUEST:
+            raise HostRefused(self._name, str(told.get("error", told)), str(told.get("code", "")))
         return told

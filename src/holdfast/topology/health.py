@@ -133,6 +133,9 @@ def _away(node: SeenNode) -> Problem:
         what, mend = f"ended: {node.process.why.rstrip('.')}", "holdfast up starts it"
     elif node.process.state is ProcessState.STOPPED:
         what, mend = "is stopped", "holdfast up starts it"
+    elif node.process.state is ProcessState.RUNNING and node.reach is Reach.DOWN and node.words:
+        what = f"runs and cannot be reached ({node.words.rstrip('.')})"
+        mend = "`holdfast logs` shows what it says; holdfast up renews a certificate that has ended"
     return Problem(Severity.ERROR, node.name, what, mend)
 
 

@@ -27,13 +27,13 @@ class SlotRange:
 
 def ranges(slots: Iterable[int]) -> tuple[SlotRange, ...]:
     """The slots as the fewest ranges, ascending."""
-    found: list[SlotRange] = []
-    for slot in sorted(slots):
-        if found and slot == found[-1].last + 1:
-            found[-1] = SlotRange(found[-1].first, slot)
-        else:
-            found.append(SlotRange(slot, slot))
-    return tuple(found)
+    ascending = sorted(slots)
+    ends = [at for at in range(1, len(ascending)) if ascending[at] != ascending[at - 1] + 1]
+    return tuple(
+        SlotRange(ascending[first], ascending[after - 1])
+        for first, after in zip([0, *ends], [*ends, len(ascending)], strict=True)
+        if first < after
+    )
 
 
 def parse_range(text: str) -> SlotRange:

@@ -56,6 +56,8 @@ def choose(seen: SeenCache, shard: str, to: str) -> tuple[SeenShard, SeenNode]:
     Raises: WrongUsage.
     """
     shards = seen.shards
+    if not shards:
+        raise WrongUsage(f"{seen.name} has no primary that answers", f"see holdfast status {seen.name}")
     if not shard and not to and len(shards) > 1:
         firsts = ", ".join(f"{number}: {each.primary.name}" for number, each in enumerate(shards, start=1))
         raise WrongUsage(

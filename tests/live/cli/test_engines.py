@@ -75,8 +75,8 @@ def test_a_fetch_that_fails_ends_with_1_and_with_0_when_only_the_best_is_asked_f
     [
         (("add",), "nothing is named to add"),
         (("remove",), "nothing is named to remove"),
-        (("add", "valkey-3"), "there is no engine valkey-3 to fetch"),
-        (("remove", "../caches"), "there is no engine ../caches to fetch"),
+        (("add", "valkey-3"), "no engine that Holdfast can fetch is called valkey-3"),
+        (("remove", "../caches"), "no engine that Holdfast can fetch is called ../caches"),
     ],
 )
 def test_wrong_usage_ends_with_2(bench: Bench, words: tuple[str, ...], said: str) -> None:

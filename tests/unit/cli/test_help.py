@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +17,7 @@ from typer.testing import CliRunner
 from holdfast import __version__
 from holdfast.cli.app import app
 from holdfast.cli.exit import ExitCode
-from holdfast.cli.main import register
+from holdfast.cli.main import COMMANDS, register
 from holdfast.cli.pages import EXIT_MEANINGS, Page, pages
 
 
@@ -69,6 +73,31 @@ def test_each_example_names_options_that_are_there(path: tuple[str, ...], comman
         mine = re.split(r" -- |[|)>]", line.partition(page.name)[2])[0]
         used = {word.partition("=")[0] for word in shlex.split(mine, comments=True) if word.startswith("-")}
         assert used <= known, f"{line!r} uses {used - known}"
+
+
+def test_a_verb_is_found_in_the_module_that_is_imported_for_it() -> None:
+    named = {verb for verbs in COMMANDS.values() for verb in verbs}
+    assert named == {path[1] for path, _ in LEAVES} - {"docs"}
+    for path, command in LEAVES:
+        if path[1] != "docs":
+            home = next(module for module, verbs in COMMANDS.items() if path[1] in verbs)
+            assert f"{command.callback.__module__}.".startswith(f"{home}."), path
+
+
+def test_a_known_verb_imports_no_other(tmp_path: Path) -> None:
+    """What `holdfast status` needs not, it does not wait for; `status` of nothing has done all its imports."""
+    code = (
+        "import sys; from holdfast.cli.main import COMMANDS, main; sys.argv = ['holdfast', 'status', 'nothing']\n"
+        "try: main()\n"
+        "except SystemExit as ended: print(ended.code)\n"
+        "import holdfast.cli.look, holdfast.cli.views\n"
+        "print(*sorted({*COMMANDS, 'cryptography.x509', 'httpx', 'pygments', 'uvicorn', 'starlette'} & set(sys.modules)))"
+    )
+    environ = {**os.environ, "HOLDFAST_STATE": str(tmp_path / "state")}
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ
+    )
+    assert said.stdout.split() == ["1", "holdfast.cli.cache"]
 
 
 def test_every_exit_code_is_explained() -> None:

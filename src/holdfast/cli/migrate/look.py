@@ -14,7 +14,7 @@ from holdfast.cli.migrate.group import Name, migrate
 @migrate.command()
 def status(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="Name of the migration; all of them without it.")
+        str, typer.Argument(metavar="NAME", help="Name of the migration; all of them without it.")
     ] = "",
     events: Annotated[
         int, typer.Option("--events", min=0, max=10_000, help="How many of the newest events.")
