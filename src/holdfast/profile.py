@@ -7,14 +7,19 @@ they lie in, and read there again when they were changed. This module needs the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Self
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from types import UnionType
+from typing import Any, Self, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import orjson
 
 from holdfast.errors import HoldfastError
 
 PROFILE_FORMAT = 1
+MOST = 1 << 53
+"""No number of a profile is as large; above it JSON's own are no longer exact."""
+Made = TypeVar("Made")
+Held = TypeVar("Held", list[Any], dict[str, Any])
 MODES = ("standalone", "replicated", "sentinel", "cluster")
 
 
@@ -121,18 +126,65 @@ class Profile:
             told = "a newer Holdfast wrote it" if newer else "it names no format that is known"
             raise ProfileInvalid(source, f"{told} (format {found!r}, known: {PROFILE_FORMAT})")
         try:
-            profile = cls(
-                **{
+            profile = _made(
+                cls,
+                {
                     **value,
-                    "seeds": tuple(Seed(**seed) for seed in value["seeds"]),
-                    "pool": PoolProfile(**value["pool"]),
+                    "seeds": tuple(_made(Seed, each, "a seed") for each in _those(value, "seeds", list)),
+                    "pool": _made(PoolProfile, value.get("pool"), "pool"),
                     "namespaces": {
-                        name: NamespaceProfile(**each) for name, each in value["namespaces"].items()
+                        name: _made(NamespaceProfile, each, f"namespace {name}")
+                        for name, each in _those(value, "namespaces", dict).items()
                     },
-                }
+                },
+                "it",
             )
-        except (KeyError, TypeError, AttributeError) as wrong:
-            raise ProfileInvalid(source, f"{type(wrong).__name__}: {wrong}") from wrong
+        except ValueError as wrong:
+            raise ProfileInvalid(source, str(wrong)) from wrong
         if profile.mode not in MODES or not profile.seeds:
             raise ProfileInvalid(source, f"mode is {profile.mode!r} with {len(profile.seeds)} seeds")
         return profile
+
+
+def _those(value: Mapping[str, Any], name: str, kind: type[Held]) -> Held:
+    found = value.get(name)
+    if not isinstance(found, kind):
+        raise ValueError(f"it has no {name}")
+    return found
+
+
+def _made(kind: type[Made], value: Any, what: str) -> Made:
+    """A dataclass from a JSON object whose fields are all there, all known, and of the declared types.
+
+    Raises: ValueError, which names the field; never its value, which may be anything.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is no JSON object")
+    hints = get_type_hints(kind)
+    known = fields(cast(Any, kind))
+    lacking = {each.name for each in known if each.default is MISSING and each.default_factory is MISSING}
+    if missing := sorted(lacking - set(value)):
+        raise ValueError(f"{what} has no {missing[0]}")
+    if unknown := sorted(set(value) - set(hints)):
+        raise ValueError(f"{what} has {unknown[0][:80]!r}, which is not known")
+    for name, each in value.items():
+        if not _fits(each, hints[name]):
+            raise ValueError(f"{name} of {what} is not what it has to be")
+    return kind(**value)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a JSON value may stand where `hint` is declared: numbers are finite and not negative, texts hold no NUL."""
+    if (parts := get_args(hint)) and get_origin(hint) is UnionType:
+        return any(_fits(value, part) for part in parts)
+    if isinstance(value, bool) or hint is bool:
+        return isinstance(value, bool) and hint is bool
+    if hint is int:
+        return isinstance(value, int) and 0 <= value < MOST
+    if hint is float:
+        return isinstance(value, int | float) and 0 <= value < MOST
+    if hint is str:
+        return isinstance(value, str) and "\0" not in value
+    if parts and parts[-1] is int:
+        return isinstance(value, dict) and all(_fits(each, int) for each in value.values())
+    return isinstance(value, get_origin(hint) or hint)
