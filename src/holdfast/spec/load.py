@@ -3,23 +3,27 @@
 The first source is the base, later ones are overlays. All faults of all files are found before anything is refused.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from holdfast.spec.advice import known_ids
 from holdfast.spec.cache import Spec
-from holdfast.spec.document import Document, Mark, merged, read_document
 from holdfast.spec.fault import Fault, Path, SpecInvalid, in_reading_order, path_text
 from holdfast.spec.model import FLAWS
 from holdfast.spec.units import FROM_FILE
 from holdfast.spec.wording import flaws_of, model_at, nearest_of, say
+
+if TYPE_CHECKING:
+    from holdfast.spec.document import Document, Mark
 
 _MOST_FAULTS = 200
 _MOST_ROUNDS = 12
@@ -68,6 +72,8 @@ class LoadedSpec:
 
 def load_spec(sources: Sequence[SpecSource]) -> LoadedSpec:
     """Read a base and its overlays. Raises SpecInvalid, with all faults, when they are not one valid cache."""
+    from holdfast.spec.document import merged, read_document  # most commands read JSON, and no YAML
+
     documents = [read_document(source.name, source.text) for source in sources]
     files = tuple(document.file for document in documents)
     faults = [fault for document in documents for fault in document.faults]
