@@ -14,8 +14,6 @@ from holdfast.topology.cluster_view import read_peers
 from holdfast.topology.observe import Access, read_info
 from holdfast.topology.record import CacheRecord, Kind, Member
 
-SETTING_S = 0.5
-
 
 @dataclass(frozen=True)
 class Door:
@@ -72,17 +70,6 @@ class Doors:
         if isinstance(reply, HoldfastError):
             raise reply
         return reply
-
-    async def setting(self, name: str, directive: str) -> int:
-        """A directive's value now, a number; 0 where the node does not say."""
-        with contextlib.suppress(HoldfastError):
-            reply = await self.ask(name, "CONFIG", "GET", directive, timeout_s=SETTING_S)
-            words = (
-                [*reply.values()] if isinstance(reply, dict) else reply[1:] if isinstance(reply, list) else []
-            )
-            if words and str(words[0]).isdigit():
-                return int(words[0])
-        return 0
 
     def door(self, name: str) -> Door:
         """One of them alone."""

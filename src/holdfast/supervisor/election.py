@@ -22,7 +22,7 @@ from holdfast.supervisor.succession import (
     worthy,
 )
 from holdfast.supervisor.timer import striking
-from holdfast.topology.patience import Asked
+from holdfast.topology.asked import Asked
 from holdfast.topology.resting import ASKS_AGAIN_AFTER_S, LEAST_REST_S, shortened_timeout_ms
 
 ELECTION_BOUND_S = 1.5

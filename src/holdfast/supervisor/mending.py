@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from holdfast.spec.topology import Mode
 from holdfast.supervisor.doors import Doors
 from holdfast.supervisor.events import Events
+from holdfast.topology.asked import Asked
 from holdfast.topology.hosts import WatchOrder
-from holdfast.topology.patience import Asked, Patience
+from holdfast.topology.patience import Patience
 
 LOOK_EACH = 4
 """Calls; more time passes between two looks than a vote takes."""

@@ -14,7 +14,10 @@ from collections.abc import AsyncIterator
 
 from holdfast.engine.elections import PLAIN_HZ
 from holdfast.errors import HoldfastError
-from holdfast.supervisor.doors import SETTING_S, Doors
+from holdfast.supervisor.doors import Doors
+from holdfast.topology.asked import setting_of
+
+ASK_S = 1.0
 
 
 @contextlib.asynccontextmanager
@@ -22,7 +25,7 @@ async def striking(doors: Doors, name: str, *words: str) -> AsyncIterator[None]:
     """Tell a server something that it acts on at its timer, and have that strike; for the length of the block it makes
     10 rounds a second, then as many as before. What it answers is not told: judge by what is seen.
     """
-    hz = await doors.setting(name, "hz")
+    hz = await setting_of(doors.door(name), "hz")
     if hz <= PLAIN_HZ:
         with contextlib.suppress(HoldfastError):
             await doors.ask(name, *words)
@@ -30,7 +33,7 @@ async def striking(doors: Doors, name: str, *words: str) -> AsyncIterator[None]:
         return
     try:
         with contextlib.suppress(HoldfastError):
-            await doors.ask_all(name, [words, ("CONFIG", "SET", "hz", PLAIN_HZ)], timeout_s=SETTING_S)
+            await doors.ask_all(name, [words, ("CONFIG", "SET", "hz", PLAIN_HZ)], timeout_s=ASK_S)
         yield
     finally:
         with contextlib.suppress(HoldfastError):

@@ -75,6 +75,8 @@ class Peer:
     """Whom it replicates; empty for a primary."""
     owns_slots: bool
     failed: bool
+    linked: bool = True
+    """Whether the one that sees it has a connection to it: what it has to say to it is dropped otherwise."""
 
 
 def read_peers(text: str) -> tuple[str, Mapping[str, Peer]]:
@@ -89,11 +91,12 @@ def read_peers(text: str) -> tuple[str, Mapping[str, Peer]]:
         if "myself" in flags:
             own_id = node_id
         owns = len(_rest) > 4 and not _rest[4].startswith("[")
-        peers[node_id] = Peer(node_id, "" if followed == "-" else followed, owns, "fail" in flags)
+        linked = len(_rest) > 3 and _rest[3] == "connected"
+        peers[node_id] = Peer(node_id, "" if followed == "-" else followed, owns, "fail" in flags, linked)
     return own_id, peers
 
 
-_NOBODY = Peer("", "", False, False)
+_NOBODY = Peer("", "", owns_slots=False, failed=False, linked=False)
 
 
 def votes(own_id: str, peers: Mapping[str, Peer]) -> bool:
@@ -104,8 +107,10 @@ def votes(own_id: str, peers: Mapping[str, Peer]) -> bool:
 
 def is_armed(heir_id: str, old_id: str, views: Iterable[tuple[str, Mapping[str, Peer]]]) -> bool:
     """Whether every primary that has slots (the old one too, where it answers: it does not listen to a replica that it
-    does not know) knows the heir as a replica of the old one, and the heir itself knows that the old one owns slots: elected before that, it is a primary without any (seen within two seconds
-    of a bring-up, for ADDSLOTS is not broadcast).
+    does not know) knows the heir as a replica of the old one, and the heir itself knows that the old one owns slots:
+    elected before that, it is a primary without any (seen within two seconds of a bring-up, for ADDSLOTS is not
+    broadcast). And whether it is connected with a majority, both ways: one that was started again 0.1 s ago asked for
+    votes, and was given them by all, on connections that were not there yet (seen on Valkey 9.1).
 
     Asked for votes earlier, a voter that does not know it yet refuses, and the next try is blocked for four node
     timeouts.
@@ -113,10 +118,14 @@ def is_armed(heir_id: str, old_id: str, views: Iterable[tuple[str, Mapping[str, 
     Args: `views`, of every node that answers, its id and what it says of all (`read_peers`).
     """
     views = list(views)
-    voters = [peers for own_id, peers in views if votes(own_id, peers)]
-    knows_slots = any(own_id == heir_id and peers.get(old_id, _NOBODY).owns_slots for own_id, peers in views)
+    voters = {own_id: peers for own_id, peers in views if votes(own_id, peers)}
+    own = next((peers for own_id, peers in views if own_id == heir_id), {})
+    linked = sum(
+        own.get(voter, _NOBODY).linked and peers.get(heir_id, _NOBODY).linked
+        for voter, peers in voters.items()
+    )
     return (
-        knows_slots
-        and bool(voters)
-        and all(peers.get(heir_id, _NOBODY).primary_id == old_id for peers in voters)
+        own.get(old_id, _NOBODY).owns_slots
+        and all(peers.get(heir_id, _NOBODY).primary_id == old_id for peers in voters.values())
+        and linked > sum(peer.owns_slots for peer in own.values()) // 2
     )

@@ -19,9 +19,10 @@ from holdfast.engine.build import parse_version
 from holdfast.engine.connection import EngineNode
 from holdfast.engine.facts import Address
 from holdfast.errors import HoldfastError
+from holdfast.topology.asked import Asked
 from holdfast.topology.cluster_view import is_armed, read_peers, votes
 from holdfast.topology.observe import read_info
-from holdfast.topology.patience import Asked, Patience, node_timeout_of
+from holdfast.topology.patience import Patience, node_timeout_of
 from holdfast.topology.resting import Rest, read_rest
 
 HELD_MS = 3000

@@ -9,25 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Protocol
 
 from holdfast.engine.build import parse_version
-from holdfast.engine.connection import Reply
 from holdfast.engine.dialects import EngineVersion
 from holdfast.errors import HoldfastError
+from holdfast.topology.asked import Asked, setting_of
 from holdfast.topology.observe import read_info
 from holdfast.topology.resting import is_shortened, rests
 
 DIRECTIVE = "cluster-node-timeout"
-
-
-class Asked(Protocol):
-    """A node that answers commands; equal to itself alone, or to another way to the same node."""
-
-    async def ask(self, *words: str | int) -> Reply:
-        """Raises: HoldfastError."""
-
-    def __hash__(self) -> int: ...
 
 
 class Patience:
@@ -103,12 +93,7 @@ class Patience:
 
 async def node_timeout_of(node: Asked) -> int:
     """Its node timeout now, in ms; 0 where it does not say."""
-    with contextlib.suppress(HoldfastError):
-        reply = await node.ask("CONFIG", "GET", DIRECTIVE)
-        value = dict(reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=False))
-        if str(value.get(DIRECTIVE, "")).isdigit():
-            return int(value[DIRECTIVE])
-    return 0
+    return await setting_of(node, DIRECTIVE)
 
 
 async def _engine(node: Asked) -> EngineVersion | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -88,6 +89,16 @@ def test_a_candidate_that_knows_of_no_slots_to_inherit_is_not_armed() -> None:
     blind = {**WHOLE, "a": Peer("a", "", owns_slots=False, failed=False)}
     assert not is_armed("a1", "a", [*survivors("b", "c"), voice("a1", blind)])
     assert is_armed("a1", "a", survivors("b", "c", "a1"))
+
+
+def test_a_candidate_without_connections_to_a_majority_is_not_armed() -> None:
+    deaf = {**WHOLE, "a1": replace(WHOLE["a1"], linked=False)}
+    assert not is_armed("a1", "a", [*survivors("b", "a1"), voice("c", deaf)]), "its vote would be lost"
+    alone = {**WHOLE, "c": replace(WHOLE["c"], linked=False)}
+    assert not is_armed("a1", "a", [*survivors("b", "c"), voice("a1", alone)]), "it would not be asked"
+    five = peers(["a", "b", "c", "d", "e"], {"a1": "a"})
+    deaf = {**five, "a1": replace(five["a1"], linked=False)}
+    assert is_armed("a1", "a", [*survivors("b", "c", "d", "a1", seen=five), voice("e", deaf)])
 
 
 def test_a_voter_that_still_takes_the_candidate_for_a_primary_disarms_it() -> None:
