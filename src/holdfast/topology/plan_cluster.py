@@ -272,9 +272,10 @@ def _half_moved(seen: SeenCache) -> Iterator[MoveSlots]:
 
 def _left_over(seen: SeenCache, half_moved: list[MoveSlots]) -> Iterator[Unmark]:
     """Marks of moves that nobody can finish: clients that ask for a missing key there are sent astray."""
-    finished = frozenset().union(*(move.slots for move in half_moved))
     for node in seen.primaries:
-        if slots := frozenset(each.slot for each in node.moving) - finished:
+        # A move takes away the marks at its own ends only: a slot that was then sent elsewhere leaves one at the first target.
+        finished = [move.slots for move in half_moved if node.name in (move.source, move.target)]
+        if slots := frozenset(each.slot for each in node.moving).difference(*finished):
             yield Unmark(node.name, slots)
 
 

@@ -349,6 +349,16 @@ def test_a_half_moved_slot_goes_on_in_its_direction(marked_at: str) -> None:
     reach(world, Wish.of(CLUSTER))
 
 
+def test_a_half_moved_slot_that_was_then_sent_elsewhere_leaves_no_mark_at_its_first_target() -> None:
+    world = brought_up(CLUSTER)
+    world.mark(7, "n1", "n3")
+    world.mark(7, "n1", "n5")
+    steps = plan(world, Wish.of(CLUSTER))
+    assert steps[0] == MoveSlots("n1", "n5", frozenset({7}))
+    assert Unmark("n3", frozenset({7})) in steps
+    reach(world, Wish.of(CLUSTER))
+
+
 def test_a_slot_that_its_target_owns_already_has_only_its_mark_taken_away() -> None:
     world = brought_up(CLUSTER)
     world.mark(7, "n1", "n3")
