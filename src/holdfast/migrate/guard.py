@@ -13,10 +13,10 @@ from holdfast.errors import HoldfastError
 from holdfast.jobs.folder import jobs_of
 from holdfast.migrate.journal import KIND, Stage
 from holdfast.state import StateFolder
-from holdfast.topology.steps import AwaitSettled, AwaitSuccessor, LookAgain, StartNodes, Step
+from holdfast.topology.steps import AwaitOneOwner, AwaitSettled, AwaitSuccessor, LookAgain, StartNodes, Step
 
 OPEN = frozenset({Stage.RUNNING, Stage.PAUSED, Stage.FAILED})
-HARMLESS = (AwaitSettled, AwaitSuccessor, LookAgain, StartNodes)
+HARMLESS = (AwaitOneOwner, AwaitSettled, AwaitSuccessor, LookAgain, StartNodes)
 """What brings dead nodes back changes neither rights nor roles."""
 
 

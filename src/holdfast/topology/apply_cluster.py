@@ -16,10 +16,20 @@ from holdfast.topology.cluster_view import ClusterView, read_cluster_nodes
 from holdfast.topology.live import LiveCache, Told
 from holdfast.topology.outdated import PlanOutdated
 from holdfast.topology.slots import ranges
-from holdfast.topology.steps import AssignSlots, AttachReplica, Forget, JoinCluster, MoveSlots, Unmark
+from holdfast.topology.steps import (
+    AssignSlots,
+    AttachReplica,
+    AwaitOneOwner,
+    Forget,
+    JoinCluster,
+    MoveSlots,
+    Unmark,
+)
 
 JOIN_BOUND_S = 30.0
 ROLE_BOUND_S = 30.0
+OWNER_BOUND_S = 20.0
+"""Nodes that reach each other settle by their epochs who owns a slot within a second or two."""
 FORGET_ROUNDS = 3
 OUTDATED_AFTER_S = 2.0
 """A node may still hear that its primary is one; one that goes on refusing for so long knows better than the plan."""
@@ -60,6 +70,37 @@ class NotReplica(HoldfastError):
             f"{self.node} does not become a replica of {self.primary}: {self.words}. What was done stays done; run the "
             "same command again"
         )
+
+
+@dataclass(eq=False)
+class TwoOwners(HoldfastError):
+    """Two primaries go on claiming the same slots: writes may have gone to both."""
+
+    cache: str
+    one: str
+    other: str
+    slots: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.one} and {self.other} of {self.cache} both claim {self.slots} slots, and after {OWNER_BOUND_S:g} s neither has "
+            f"given them up, so writes may have gone to both. Nothing was changed. holdfast repair {self.cache} shows what each "
+            "has, and saves what you give up aside"
+        )
+
+
+async def await_one_owner(cache: LiveCache, step: AwaitOneOwner) -> None:
+    """Wait until the two have heard of each other. Raises: TwoOwners."""
+    end_s = time.monotonic() + OWNER_BOUND_S
+    while True:
+        claimed = [
+            node.slots for node in (await cache.look()).primaries if node.name in (step.one, step.other)
+        ]
+        if len(claimed) < 2 or not claimed[0] & claimed[1]:
+            return
+        if time.monotonic() > end_s:
+            raise TwoOwners(cache.record.name, step.one, step.other, len(claimed[0] & claimed[1]))
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
 async def join(cache: LiveCache, step: JoinCluster) -> None:
@@ -214,8 +255,7 @@ async def move(cache: LiveCache, step: MoveSlots) -> None:
         async with await cache.connect(name) as node:
             role = await node.ask("ROLE")
         if role[0] != "master":
-            why = f"{name} is not a primary any more"
-            raise resharding.NotMoved(step.source, step.target, len(step.slots), why)
+            raise PlanOutdated(f"{name} is no primary any more")
     await resharding.move_slots(cache, step.source, step.target, step.slots)
 
 

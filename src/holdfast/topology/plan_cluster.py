@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from holdfast.topology.layout import Spread, first_zone, zone_labels
 from holdfast.topology.record import Kind, Member, number_of
@@ -18,6 +19,7 @@ from holdfast.topology.steps import (
     AddNode,
     AssignSlots,
     AttachReplica,
+    AwaitOneOwner,
     AwaitSettled,
     Forget,
     JoinCluster,
@@ -56,6 +58,10 @@ class _Shard:
 
 def cluster_steps(wanted: Wanted, seen: SeenCache) -> Iterator[Step]:
     """Steps from the nodes seen, all of which are up, to the cluster wanted."""
+    if contested := list(_contested(seen)):
+        yield from contested
+        yield LookAgain("whose the slots are decides what is to be done")
+        return
     owned = frozenset().union(*(node.slots for node in seen.servers))
     if owned == ALL_SLOTS:
         yield from _reshaping_steps(wanted, seen)
@@ -63,6 +69,13 @@ def cluster_steps(wanted: Wanted, seen: SeenCache) -> Iterator[Step]:
         yield from _reclaiming_steps(seen, ALL_SLOTS - owned)
     else:
         yield from _forming_steps(wanted, seen)
+
+
+def _contested(seen: SeenCache) -> Iterator[AwaitOneOwner]:
+    """Two that claim the same slots would be taken for one shard too many, whose slots are to go to the others."""
+    for one, other in combinations((node for node in seen.primaries if node.slots), 2):
+        if slots := one.slots & other.slots:
+            yield AwaitOneOwner(one.name, other.name, slots)
 
 
 def _reclaiming_steps(seen: SeenCache, lacking: Slots) -> Iterator[Step]:

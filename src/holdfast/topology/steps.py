@@ -94,6 +94,20 @@ class AwaitSuccessor(Step):
 
 
 @dataclass(frozen=True)
+class AwaitOneOwner(Step):
+    """Two primaries claim the same slots: right after a failover, the one that was replaced has not heard of it yet."""
+
+    name: ClassVar[str] = "await owner"
+    one: str
+    other: str
+    slots: Slots
+
+    @property
+    def title(self) -> str:
+        return f"wait until {self.one} or {self.other} alone claims {len(self.slots)} slots, then look again"
+
+
+@dataclass(frozen=True)
 class LookAgain(Step):
     """What comes after can be told only once the steps before are done: observe and plan anew."""
 

@@ -114,6 +114,11 @@ def test_two_owners_of_slots_become_one(bench: Bench) -> None:
     findings = _found(bench)
     (found,) = [each for each in findings if each["fault"] == "two owners of slots"]
     assert found["keep"] == owner["name"]
+    refused = bench.run("up", "demo")
+    assert refused.code == 1
+    assert "both claim" in refused.err, refused.err
+    assert "Nothing was changed. holdfast repair demo" in refused.err
+    assert [each["fault"] for each in _found(bench)] == [each["fault"] for each in findings]
     words = ("--yes", "--keep", owner["name"], "--confirm", "demo", "--json")
     done = bench.run("repair", "demo", *words, check=True, bound_s=250)
     assert done.facts["told"]

@@ -22,6 +22,7 @@ from holdfast.topology.steps import (
     AddNode,
     AssignSlots,
     AttachReplica,
+    AwaitOneOwner,
     AwaitSettled,
     JoinCluster,
     LookAgain,
@@ -381,6 +382,17 @@ def test_a_mark_about_a_slot_that_a_third_node_owns_moves_nothing() -> None:
     slot = max(world.servers["n5"].slots)
     world.mark(slot, "n1", "n3")
     assert plan(world, Wish.of(CLUSTER)) == (Unmark("n1", frozenset({slot})), Unmark("n3", frozenset({slot})))
+
+
+def test_two_that_claim_the_same_slots_are_waited_for_and_lose_none() -> None:
+    """A primary that was replaced while it was down claims its slots until it hears of that."""
+    world = brought_up(CLUSTER)
+    heir = world.followers("n3")[0]
+    world.change(heir, role=Role.PRIMARY, follows="", slots=world.servers["n3"].slots)
+    assert plan(world, Wish.of(CLUSTER)) == (
+        AwaitOneOwner("n3", heir, world.servers["n3"].slots),
+        LookAgain("whose the slots are decides what is to be done"),
+    )
 
 
 def test_slots_whose_owner_lost_its_disk_get_owners_again() -> None:

@@ -15,6 +15,7 @@ EVERY: tuple[Step, ...] = (
     steps.AddNode("sentinel-1", Kind.SENTINEL, "local", "a", follows="n1"),
     steps.StartNodes(("n1", "n2")),
     steps.AwaitSuccessor("n1", "n2", holds_data=True),
+    steps.AwaitOneOwner("n1", "n2", frozenset({1, 2})),
     steps.LookAgain("n1 must answer"),
     steps.JoinCluster(("n1",)),
     steps.AssignSlots("n1", frozenset({1, 2, 3, 7})),
