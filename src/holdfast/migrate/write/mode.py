@@ -28,7 +28,7 @@ from holdfast.migrate.write.importing import leave
 from holdfast.migrate.write.kept import Kept
 from holdfast.migrate.write.marks import Checkpoints
 from holdfast.migrate.write.moves import Moves, slots_on_the_move
-from holdfast.migrate.write.progress import glance_of, losses_of
+from holdfast.migrate.write.progress import Pace, glance_of, losses_of
 from holdfast.migrate.write.switch import WriteSwitch
 from holdfast.migrate.write.target import Target
 from holdfast.migrate.write.way import Way, Ways, checkpoints_of, marks_of
@@ -53,6 +53,7 @@ class WriteMode:
         self.turn = asyncio.Lock()
         """Held by whoever changes the ways: the tending, or a switch."""
         self._keys_total = 0
+        self._pace = Pace()
         self._looked_at_s = 0.0
         self._anew = ""
         """Why everything is to be copied again; empty when it is not."""
@@ -253,4 +254,4 @@ class WriteMode:
         """How far it is, for progress.json."""
         if not self.ways:
             return {"phase": "connecting", "trouble": self.trouble}
-        return glance_of(self.ways, self.book.journal, self.trouble, self._keys_total)
+        return glance_of(self.ways, self.book.journal, self.trouble, self._keys_total, self._pace)

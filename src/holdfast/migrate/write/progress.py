@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.jobs.meter import Meter
 from holdfast.migrate.journal import Journal, Stage
 from holdfast.migrate.relay.commands import merged
 from holdfast.migrate.write.history import Phase
@@ -25,19 +27,34 @@ def losses_of(ways: Sequence[Way]) -> dict[str, int]:
     return found
 
 
-def glance_of(ways: Sequence[Way], journal: Journal, trouble: str, keys_total: int) -> dict[str, Any]:
-    """For progress.json."""
+@dataclass
+class Pace:
+    """How fast snapshots are written, which is not how fast they are read: they wait on disk in between."""
+
+    keys: Meter = field(default_factory=Meter)
+    read_bytes: Meter = field(default_factory=Meter)
+
+
+def glance_of(
+    ways: Sequence[Way], journal: Journal, trouble: str, keys_total: int, pace: Pace
+) -> dict[str, Any]:
+    """For progress.json; to be asked again and again with the same `pace`."""
     writers, relays = [way.writer for way in ways], [way.relay for way in ways]
     phase = min((writer.phase for writer in writers), key=_ORDER.index)
     now = time.monotonic()
+    keys = sum(writer.loaded.keys for writer in writers)
+    read_bytes = sum(writer.loaded.read_bytes for writer in writers)
+    pace.keys.sample(now, keys)
+    pace.read_bytes.sample(now, read_bytes)
+    streamed_per_s = sum(relay.meter.per_s for relay in relays)
     return {
         "phase": "paused" if journal.stage is Stage.PAUSED else phase.value,
         "trouble": trouble or next((relay.trouble for relay in relays if relay.trouble), ""),
-        "keys": sum(writer.loaded.keys for writer in writers),
+        "keys": keys,
         "keys_total": keys_total,
-        "keys_per_s": round(sum(relay.key_meter.per_s for relay in relays)),
-        "bytes": sum(writer.loaded.read_bytes for writer in writers),
-        "bytes_per_s": round(sum(relay.meter.per_s for relay in relays)),
+        "keys_per_s": round(pace.keys.per_s),
+        "bytes": read_bytes,
+        "bytes_per_s": round(pace.read_bytes.per_s if phase is Phase.LOADING else streamed_per_s),
         "offset": sum(relay.spool.end for relay in relays),
         "applied": sum(writer.position for writer in writers),
         "lag_bytes": sum(way.lag_bytes for way in ways),
