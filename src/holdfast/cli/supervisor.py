@@ -188,7 +188,11 @@ def stop() -> None:
 
     from holdfast.cli.console import out
     from holdfast.state import StateFolder
-    from holdfast.supervisor.launch import leave
+    from holdfast.supervisor.launch import SOCKET, leave
 
-    asyncio.run(leave(StateFolder.open()))
+    state = StateFolder.open()
+    if not (state.supervisor / SOCKET).exists():
+        out(f"No supervisor runs for {state.path}: there is nothing to end.")
+        return
+    asyncio.run(leave(state))
     out("The supervisor has ended; its nodes run on.")
