@@ -151,10 +151,17 @@ class StateFolder:
         return state
 
     def _refuse_a_foreign_folder(self) -> None:
-        if (self.path / "version").exists():
+        # Looked at before and after the list: whoever made the folder at the same time writes the version first of all, into
+        # `.version.*` at first.
+        version = self.path / "version"
+        if version.exists():
             return
-        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in NEVER_IN_THE_WAY)
-        if foreign:
+        foreign = sorted(
+            entry.name
+            for entry in self.path.iterdir()
+            if entry.name not in NEVER_IN_THE_WAY and not entry.name.startswith(f".{version.name}.")
+        )
+        if foreign and not version.exists():
             more = " and more" if len(foreign) > FOREIGN_SHOWN else ""
             raise StateUnusable(
                 str(self.path),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 from tests.live.badluck.caches import TRACEBACK, bring_up, healthy, pids, refusal, roles, spec_text
@@ -69,3 +72,36 @@ def test_an_up_during_down_is_told_so(bench: Bench) -> None:
         assert pids(bench) == {}
     bench.run("up", str(path), check=True)
     healthy(bench)
+
+
+def test_a_new_state_folder_opened_by_many_at_once_is_taken_for_ours_by_all(tmp_path: Path) -> None:
+    folders = [tmp_path / str(each) for each in range(200)]
+    opened = textwrap.dedent("""
+        import sys
+        from holdfast.state import StateFolder
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for folder in sys.argv[1:]:
+            StateFolder.open({"HOLDFAST_STATE": folder})
+            (StateFolder.open({"HOLDFAST_STATE": folder}).path / "caches").mkdir(exist_ok=True)
+    """)
+    openers = [
+        subprocess.Popen(
+            [sys.executable, "-c", opened, *map(str, folders)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for opener in openers:
+        assert opener.stdout
+        assert opener.stdout.readline() == "ready\n"
+    for opener in openers:
+        assert opener.stdin
+        opener.stdin.write("all at once\n")
+        opener.stdin.flush()
+    said = [opener.communicate(timeout=BOUND_S)[1] for opener in openers]
+    assert said == [""] * len(openers)
+    assert all({each.name for each in folder.iterdir()} == {"version", "caches"} for folder in folders)
