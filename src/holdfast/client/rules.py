@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -12,6 +14,7 @@ BREAKER_TRIALS = 3
 """The seeds' numbers: five failures in a row open it, for 60 s, then three calls must do well."""
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.008, 0.5
 BUDGET_SHARE, BUDGET_MOST = 0.2, 20.0
+KEPT_OFFSETS = 64
 
 
 class BreakerState(StrEnum):
@@ -125,3 +128,21 @@ def jittered_ms(ttl_ms: int, percent: float, chance: float) -> int:
 def early_by_ms(load_ms: int, beta: float, chance: float) -> float:
     """How long before its end this reader takes a value for ended. Source: Vattani and others, VLDB 2015 (XFetch)."""
     return -load_ms * beta * math.log(max(chance, 1e-12))
+
+
+class Offsets:
+    """When primaries had which offsets of their streams: what a replica has of one tells since when it is behind."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Hashable, deque[tuple[float, int]]] = {}
+
+    def add(self, primary: Hashable, at: float, offset: int) -> None:
+        """At that instant (monotonic) the primary's offset was that, or higher."""
+        self._seen.setdefault(primary, deque(maxlen=KEPT_OFFSETS)).append((at, offset))
+
+    def reached_at(self, primary: Hashable, offset: int) -> float:
+        """The last instant known at which the primary had nothing beyond `offset`; -inf when there is none."""
+        for at, seen in reversed(self._seen.get(primary, ())):
+            if seen <= offset:
+                return at
+        return -math.inf

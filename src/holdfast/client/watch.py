@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
@@ -20,6 +19,7 @@ from holdfast.client.kept import Trust
 from holdfast.client.layout import Address, Layout, RoleSeen, read_role, read_slots, replicated_layout
 from holdfast.client.login import Login, PasswordUnreadable
 from holdfast.client.operations import Node
+from holdfast.client.rules import Offsets
 from holdfast.client.scout import Scout
 from holdfast.client.shared import Shared
 from holdfast.client.stream_door import connect
@@ -34,7 +34,6 @@ STRAGGLERS_S = 0.15
 LOOK_S = 1.0
 DENIED_PAUSE_S = 1.0
 """Between tries where a password or a server is wrong: that does not mend itself in milliseconds."""
-KEPT_SAMPLES = 64
 _FAILED = (CacheError, OSError, TimeoutError)
 
 
@@ -47,7 +46,10 @@ class Watch:
         self._shared, self._login, self._sources = shared, login, sources
         self._scouts: dict[Address, Scout] = {}
         self._tasks: dict[Address, asyncio.Task[None]] = {}
-        self._samples: dict[Address, deque[tuple[float, int]]] = {}
+        self._offsets = Offsets()
+        self._views: dict[Address, Any] = {}
+        """What each node last told of who belongs to the cache, asked by a look or by its listener: where a listener hears
+        something else than the layout was made of, all is looked at anew."""
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
         self._prefixes = shared.prefixes
@@ -164,6 +166,7 @@ class Watch:
             mode = await self._mode_of(everybody)
         if mode == "cluster":
             answers = await self._ask_all(everybody, SLOTS)
+            self._views.update(answers)
             layouts = [
                 seen for at, reply in answers.items() if (seen := read_slots(reply, at.host)) is not None
             ]
@@ -180,6 +183,7 @@ class Watch:
             for at, reply in answers.items():
                 if (role := read_role(reply, at.host)) is not None:
                     seen[at] = role
+                self._views[at] = _view(role)
             named = {at for role in seen.values() for at in (*role.replicas, *([role.of] if role.of else []))}
             ask = [at for at in named if at not in seen]
             if not ask or any(role.primary for role in seen.values()):
@@ -266,7 +270,6 @@ class Watch:
         else:
             tracked = False
         trust = Trust()
-        before: tuple[Any, Any] = (None, None)
         while link.open:
             sent_at = self._shared.clock.now()
             payload, count = (ROLE + SLOTS, 2) if self._shared.clustered else (ROLE, 1)
@@ -285,9 +288,10 @@ class Watch:
             role = read_role(role_reply, scout.address.host)
             if role is not None:
                 self._measure(node, role, sent_at)
-            if before != (None, None) and (role is None or role.primary, slots) != before:
+            view = slots if count == 2 else _view(role)
+            if self._views.get(scout.address) != view:
+                self._views[scout.address] = view
                 self.look_again()
-            before = (role is None or role.primary, slots)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._every_s):
                     await link.ended.wait()
@@ -298,22 +302,12 @@ class Watch:
         node.offset = role.offset
         node.settled = role.primary or role.linked
         if role.primary:
-            self._samples.setdefault(node.address, deque(maxlen=KEPT_SAMPLES)).append((sent_at, role.offset))
+            self._offsets.add(node.address, sent_at, role.offset)
             return
-        shard = next(
-            (
-                each
-                for each in (self._shared.layout.shards if self._shared.layout else ())
-                if node.address in each.replicas
-            ),
-            None,
-        )
-        if shard is None:
-            return
-        for sampled_at, offset in reversed(self._samples.get(shard.primary, ())):
-            if offset <= role.offset:
-                node.fresh_as_of = max(node.fresh_as_of, sampled_at)
-                return
+        shards = self._shared.layout.shards if self._shared.layout else ()
+        shard = next((each for each in shards if node.address in each.replicas), None)
+        if shard is not None:
+            node.fresh_as_of = max(node.fresh_as_of, self._offsets.reached_at(shard.primary, role.offset))
 
     def _on_push(self, push: Any) -> None:
         """An invalidation: of keys, or of everything (a flush)."""
@@ -342,6 +336,11 @@ class Watch:
         if what not in self._told:
             self._told.add(what)
             log.warning("%s", what)
+
+
+def _view(role: RoleSeen | None) -> Any:
+    """What a node's role says of the layout: of a primary its replicas too."""
+    return None if role is None else (role.primary, frozenset(role.replicas))
 
 
 def _held(layout: Layout) -> int:

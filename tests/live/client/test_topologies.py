@@ -424,6 +424,26 @@ def test_a_replica_that_lags_is_not_read_within_the_bound() -> None:
             assert cache.shared.figures.replica_fallbacks == fallbacks, "it was not even asked"
 
 
+def test_a_replica_that_joins_later_is_read_soon() -> None:
+    """Nothing but the primary's own word tells of it; the layout's period of 30 s is not waited for."""
+    with engine_server("valkey-9.1", repl_diskless_sync_delay="0") as primary:
+        declared = {"there": declare("there:{no}", ttl_s=60, read="replica")}
+        with Cache(primary.url, namespaces=declared) as cache, engine_server("valkey-9.1") as joins:
+            there = cache.namespace("there")
+            there.put(1, no=1)
+            with pytest.raises(CacheUnavailable, match="no replica"):
+                there.get(no=1)
+            raw(joins).replicaof(primary.host, str(primary.port))
+
+            def is_read() -> bool:
+                try:
+                    return there.get(no=1) == 1
+                except CacheUnavailable:
+                    return False
+
+            until(is_read, 10)
+
+
 @pytest.mark.parametrize("engine", ["redis-7.0", "valkey-9.1"])
 def test_a_dead_replica_costs_nothing_but_a_look_at_the_primary(engine: str) -> None:
     with replicated(engine) as servers:

@@ -19,7 +19,7 @@ from holdfast.client.kept import Entry, Trust
 from holdfast.client.keys import KeyPattern, prefix_free, slot_of
 from holdfast.client.layout import Address, Layout, ShardAt, read_role, read_slots, replicated_layout
 from holdfast.client.opening import declare, profile_of_url
-from holdfast.client.rules import early_by_ms, jittered_ms
+from holdfast.client.rules import Offsets, early_by_ms, jittered_ms
 from holdfast.client.shapes import Unshapeable, reader_of
 from holdfast.client.values import Unreadable, Values, take_apart, with_header
 from holdfast.errors import WrongUsage
@@ -351,3 +351,13 @@ def test_urls_say_where_and_who() -> None:
     assert [(seed.host, seed.port) for seed in profile.seeds] == [("a", 26379), ("::1", 5)]
     assert profile.ca_file == ""
     assert profile.pool.max_total == 3
+
+
+def test_a_replica_has_what_its_primary_had_at_the_last_instant_not_beyond_it() -> None:
+    offsets = Offsets()
+    for at, offset in ((1.0, 100), (2.0, 200), (3.0, 200), (4.0, 300)):
+        offsets.add("p", at, offset)
+    assert [offsets.reached_at("p", each) for each in (99, 100, 199, 200, 300, 999)] == [
+        float("-inf"), 1.0, 1.0, 3.0, 4.0, 4.0,
+    ]  # fmt: skip
+    assert offsets.reached_at("another", 100) == float("-inf")
