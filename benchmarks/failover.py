@@ -6,13 +6,14 @@ alone, without Holdfast's supervisor, is measured beside it on the same nodes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.failover_rig import CACHE, CLIENTS, REPLICAS, Rig, Shard, clients
+from benchmarks.failover_rig import CACHE, CLIENTS, REPLICAS, Rig, Shard
 from benchmarks.machine import this_machine
 from benchmarks.results import Section, percentile, table
 from benchmarks.workshop import CommandFailed, say, workshop
@@ -24,6 +25,7 @@ ENGINES = ("valkey-9.1", "valkey-8.0", "redis-7.0", "redis-8.0")
 KILLS, QUICK_KILLS = 30, 2
 HALTS_IN_KILLS, SWITCHES_IN_KILLS, ALONE = 10, 2, 3
 """One halt for so many kills, one switchover for so many; runs of the engine alone."""
+MOST_HALTS, MOST_SWITCHES = 20, 100
 BEFORE_S, AFTER_S = 0.4, 0.2
 """How long clients write before and after."""
 BACK_BOUND_S = 60.0
@@ -116,8 +118,7 @@ def run(
     failed: list[str] = []
     version = at_hand[engine].version_text
     try:
-        with workshop() as shop:
-            rig = Rig.made(shop, engine, mode)
+        with workshop() as shop, contextlib.closing(Rig.made(shop, engine, mode)) as rig:
             _measure(
                 rig, engine, version, kills or (QUICK_KILLS if quick else KILLS), 1 if quick else ALONE, rows
             )
@@ -139,8 +140,8 @@ def _measure(rig: Rig, engine: str, version: str, kills: int, alone: int, rows: 
     switch_target_ms = 50.0 if rig.mode == "cluster" else 100.0
     for made, count, act in (
         (row("kill -9", kill_target_ms(engine, rig.mode)), kills, _kill),
-        (row("SIGSTOP", HALT_TARGET_MS), max(1, kills // HALTS_IN_KILLS), _halt),
-        (row("`holdfast switchover`", switch_target_ms, by_last=True), max(1, kills // SWITCHES_IN_KILLS), _switch),
+        (row("SIGSTOP", HALT_TARGET_MS), _one_in(kills, HALTS_IN_KILLS, MOST_HALTS), _halt),
+        (row("`holdfast switchover`", switch_target_ms, by_last=True), _one_in(kills, SWITCHES_IN_KILLS, MOST_SWITCHES), _switch),
     ):  # fmt: skip
         for number in range(count):
             _one(rig, made, number, act)
@@ -157,19 +158,19 @@ def _measure(rig: Rig, engine: str, version: str, kills: int, alone: int, rows: 
 def _one(rig: Rig, row: Row, number: int, act: Callable[[Rig, Shard], float]) -> None:
     shards = rig.shards()
     shard = shards[number % len(shards)]
-    with clients(rig, shard) as working:
+    working = rig.clients
+    with working.at_work(shard):
         time.sleep(BEFORE_S)
-        rig.await_sampled()  # while the clients were starting it went on
         at_s = act(rig, shard)
         back = working.await_all(BACK_BOUND_S)
         time.sleep(AFTER_S)
         seen = working.ended()
-        firsts = [each.first_after(at_s, not_by=shard.primary) for each in seen]
-        if not back or None in firsts:
-            row.not_back += 1
-            say(f"{row.engine} {row.what}: not every client was served again within {BACK_BOUND_S:g} s")
-            return
-        lost = working.lost(seen)
+    firsts = [each.first_after(at_s, not_by=shard.primary) for each in seen]
+    if not back or None in firsts:
+        row.not_back += 1
+        say(f"{row.engine} {row.what}: not every client was served again within {BACK_BOUND_S:g} s")
+        return
+    lost = working.lost(seen)
     if row.by_last:
         waited = [each.longest_gap_s for each in seen]
     else:
@@ -181,6 +182,10 @@ def _one(rig: Rig, row: Row, number: int, act: Callable[[Rig, Shard], float]) ->
         f"{row.engine} {row.what} {number + 1}, {shard.primary}: first {pause.first_ms:.0f} ms, last {pause.last_ms:.0f} ms"
         + (f", {lost} lost" if lost else "")
     )
+
+
+def _one_in(kills: int, each: int, most: int) -> int:
+    return min(most, max(1, kills // each))
 
 
 def _kill(rig: Rig, shard: Shard) -> float:
@@ -220,13 +225,14 @@ def _gone(pid: int, bound_s: float = 10.0) -> None:
 
 
 def _head(machine: str, mode: str) -> list[str]:
+    asked = "the node that sentinels name" if mode == "sentinel" else "the shard's next node"
     shape = "3 shards x 2 nodes" if mode == "cluster" else f"1 primary, {REPLICAS[mode]} replicas"
     return [
         f"{machine}.",
         "",
         f"A cache of {shape} on one machine (AOF everysec, no TLS, the node timeout of {NODE_TIMEOUT_S:g} s that a spec has by itself); "
         f"{CLIENTS} clients in a process of their own, each with one connection, append unique ids to the shard's lists all "
-        "4 ms, and where a write fails try the shard's next node at once. Milliseconds from the signal to a write that "
+        f"4 ms, and where a write fails try {asked} at once. Milliseconds from the signal to a write that "
         "another node acknowledged: *first*, of the first client; *last*, of the last. Of a switchover: the longest gap "
         "between two acknowledged writes of the client that had the longest. *Lost*: acknowledged writes (without WAIT) that "
         "were not in the lists afterwards. Before each, the cache was whole. *The engine "

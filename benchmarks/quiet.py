@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 import psutil
@@ -57,8 +57,7 @@ def run(at_hand: dict[str, EngineBuild], wanted: Sequence[str], *, quick: bool) 
     for name in ENGINES:
         if name not in at_hand or name not in (wanted or ENGINES):
             continue
-        with workshop() as shop:
-            rig = Rig.made(shop, name, "cluster")
+        with workshop() as shop, closing(Rig.made(shop, name, "cluster")) as rig:
             measured.append(_measure(rig, name, at_hand[name].version_text, idle_s, load_s))
         said = measured[-1]
         say(f"{name}: idle {said.idle_percent:.2f} %, under load {said.busy_percent:.2f} %, {said.events}")

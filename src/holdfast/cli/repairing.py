@@ -57,6 +57,7 @@ async def _work(
     with given.store.alone():
         async with opened(given) as cache:
             cache.tell = lambda told: _tell(done, told, say)
+            _known(cache, keep)
             done.findings = await _found(cache, keep)
             if compare:
                 done.differences = await _differences(cache, done.findings)
@@ -97,6 +98,16 @@ def _covered(finding: Finding, agreed: Sequence[Finding]) -> bool:
     )
 
 
+def _known(cache: LiveCache, keep: str) -> None:
+    """Raises: WrongUsage when the side to keep is none of the cache's servers: a slip of the hand, whatever is found."""
+    servers = [each.name for each in cache.record.servers]
+    if keep and keep not in servers:
+        raise WrongUsage(
+            f"{cache.record.name} has no server {keep}; nothing was changed",
+            f"--keep names one of {', '.join(servers)}",
+        )
+
+
 async def _found(cache: LiveCache, keep: str) -> tuple[Finding, ...]:
     return diagnose(await cache.look(), cache.spec.topology.mode, keep)
 
@@ -112,6 +123,12 @@ def _agreed(
         raise WrongUsage(
             f"{name} has sides that both hold data ({', '.join(sorted(sides))}), and {named}; nothing was changed",
             f"say whose data stays, for example --keep {choices[0].keep}",
+        )
+    if keep and keep not in {each.keep for each in findings}:
+        kept = ", ".join(sorted({each.keep for each in findings if each.keep})) or "nobody"
+        raise WrongUsage(
+            f"{keep} is not what this repair would keep ({kept} is); nothing was changed",
+            "leave --keep out, or see holdfast repair without --yes",
         )
     given_up = [each for each in findings if each.loses]
     if not given_up:

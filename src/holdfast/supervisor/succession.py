@@ -76,6 +76,8 @@ class Taken:
     last_asked_ms: float | None = None
     elected_ms: float | None = None
     accepting_ms: float | None = None
+    told_ms: float | None = None
+    """When the sentinels that answer had been told who it is; before that, clients that ask them are sent to the dead one."""
     known_ms: float | None = None
     """When every survivor knew: the old primary may be started again only then."""
     bumped: int = 0
@@ -97,6 +99,7 @@ class Taken:
             "asked_ms": self.asked_ms,
             "elected_ms": self.elected_ms,
             "accepting_ms": self.accepting_ms,
+            "told_ms": self.told_ms,
             "known_ms": self.known_ms,
             "bumped": self.bumped,
             "offset_gap_bytes_at_most": self.offset_gap_bytes,

@@ -21,6 +21,8 @@ from holdfast.supervisor.succession import (
     since_ms,
     worthy,
 )
+from holdfast.topology.record import Member
+from holdfast.topology.sentinel_news import news_for
 
 PROMOTION_BOUND_S = 1.5
 SENTINEL_BOUND_S = 10.0
@@ -58,12 +60,12 @@ async def _alone(takeover: Takeover) -> Taken:
     taken.asked = (best.name,)
     taken.asked_ms = since_ms(takeover)
     if takeover.order.mode == Mode.SENTINEL:
-        heir = await _by_sentinel(takeover)
+        heir = await _by_sentinel(takeover, taken, wanting)
     else:
         heir = await _promoted(takeover, wanting)
     if heir:
         taken.heir = heir
-        taken.elected_ms = since_ms(takeover)
+        taken.elected_ms = taken.elected_ms or since_ms(takeover)
         taken.offset_gap_bytes = gap_bytes(
             takeover, next((voice for voice in wanting if voice.name == heir), best)
         )
@@ -90,19 +92,38 @@ async def _promoted(takeover: Takeover, wanting: list[Voice]) -> str:
     return ""
 
 
-async def _by_sentinel(takeover: Takeover) -> str:
-    """One sentinel is asked to fail over; its vote and its choice stand."""
+async def _by_sentinel(takeover: Takeover, taken: Taken, wanting: list[Voice]) -> str:
+    """One sentinel is asked to fail over; its vote and its choice stand. As soon as a replica is seen to be the primary
+    all sentinels are told, and the other replicas sent to it: left to themselves they take a second for it, in which
+    clients that ask are sent to the dead one.
+    """
     doors = takeover.doors
-    for name in await doors.sentinels():
+    names = await doors.sentinels()
+    for name in names:
         try:
             await doors.ask(name, "SENTINEL", "FAILOVER", takeover.order.cache)
         except HoldfastError:
             continue  # a failover is under way already, or it sees no good replica: the next may
         break
+    news = await news_for(takeover.order.cache, [doors.door(name) for name in names])
     end_s = time.monotonic() + SENTINEL_BOUND_S
     while time.monotonic() < end_s:
         for voice in await doors.voices(without=takeover.dead):
             if voice.is_primary:
+                taken.elected_ms = since_ms(takeover)
+                heir = doors.record.member(voice.name)
+                await news.tell((heir.address, heir.port))
+                taken.told_ms = since_ms(takeover)
+                await _sent_to(takeover, heir, wanting)
                 return voice.name
         await asyncio.sleep(0.005)
     return ""
+
+
+async def _sent_to(takeover: Takeover, heir: Member, replicas: list[Voice]) -> None:
+    """Have the other replicas follow the heir, and write it down, as a sentinel has them do."""
+    for other in replicas:
+        if other.name != heir.name:
+            with contextlib.suppress(HoldfastError):
+                await takeover.doors.ask(other.name, "REPLICAOF", heir.address, heir.port)
+                await takeover.doors.ask(other.name, "CONFIG", "REWRITE")

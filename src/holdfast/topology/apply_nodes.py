@@ -13,16 +13,19 @@ from holdfast.engine.sentinel_config import monitored
 from holdfast.errors import HoldfastError
 from holdfast.spec.topology import Mode
 from holdfast.topology import orders
+from holdfast.topology.health import let_in_again
 from holdfast.topology.live import LiveCache, Told
 from holdfast.topology.observe import users_digest
 from holdfast.topology.record import Kind, Member
-from holdfast.topology.seen import ProcessState, Role, SeenCache, SeenProcess
+from holdfast.topology.seen import ProcessState, Reach, Role, SeenCache, SeenProcess
 from holdfast.topology.steps import AddNode, AwaitSuccessor, RemoveNode, RenewCertificates, StartNodes
 
 BUS_OFFSET = 10_000
 ANSWER_BOUND_S = 30.0
 HUNG_MORE_S = 3.0
 """How much longer than the node timeout a process that runs and does not answer is waited for."""
+SHUT_BOUND_S = 3.0
+"""Nobody but a person opens a node that does not let Holdfast in; one whose users are just being set may, in a moment."""
 FORGET_ROUNDS = 3
 SUCCESSION_TIMEOUTS, SUCCESSION_MORE_S = 2, 6.0
 """The engine's election takes a node timeout, its gossip another, and a second or two for the votes."""
@@ -42,6 +45,22 @@ class NodeMute(HoldfastError):
             f"{self.node} (pid {self.pid}) runs but does not answer for {self.waited_s:.0f} s: {self.words}. Nothing was "
             f"changed on it. See what it is busy with (`holdfast logs CACHE {self.node}`); if it hangs, kill -9 "
             f"{self.pid} and run `holdfast up` again"
+        )
+
+
+@dataclass(eq=False)
+class NodeShut(HoldfastError):
+    """A node does not let Holdfast in, so its role and data cannot be seen."""
+
+    cache: str
+    node: str
+    words: str
+    pid: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.node} does not let Holdfast in ({self.words.rstrip('.')}). Nothing was changed on it: "
+            f"{let_in_again(self.cache, self.node, self.pid)}"
         )
 
 
@@ -227,7 +246,7 @@ async def await_successor(cache: LiveCache, step: AwaitSuccessor) -> None:
 
 
 async def await_answers(cache: LiveCache) -> None:
-    """Wait until every member answers. Raises: NodeMute."""
+    """Wait until every member answers. Raises: NodeMute, NodeShut."""
     began = time.monotonic()
     # By then a supervisor that watches over it has ended it: nothing is gained by waiting for it any longer.
     hung_bound_s = HUNG_MORE_S + cache.spec.topology.node_timeout_ms / 1000
@@ -242,6 +261,9 @@ async def await_answers(cache: LiveCache) -> None:
             node for node in away if node.reach == "silent" and node.process.state is ProcessState.RUNNING
         ]
         bound_s = min(ANSWER_BOUND_S, hung_bound_s) if hung else ANSWER_BOUND_S
+        shut = [node for node in away if node.reach is Reach.DENIED]
+        if shut and waited_s > SHUT_BOUND_S:
+            raise NodeShut(cache.record.name, shut[0].name, shut[0].words, shut[0].process.pid)
         if waited_s > bound_s and not loading:
             node = (hung or away)[0]
             raise NodeMute(node.name, waited_s, node.words, node.process.pid)

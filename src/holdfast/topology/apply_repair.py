@@ -12,6 +12,7 @@ from holdfast.engine.connection import EngineNode
 from holdfast.errors import HoldfastError
 from holdfast.spec.topology import Mode
 from holdfast.topology import apply_sentinel
+from holdfast.topology.handover import send_away
 from holdfast.topology.live import LiveCache, Told
 from holdfast.topology.observe import read_info
 from holdfast.topology.record import Kind
@@ -96,6 +97,8 @@ async def give_up(cache: LiveCache, step: GiveUp) -> None:
         async with await cache.connect(name) as node:
             await node.ask("REPLICAOF", address, port)
             await node.ask("CLIENT", "UNPAUSE")
+            if name == step.node:
+                await send_away(node)
         await cache.prepare(cache.record.member(name), (address, port))
     if cache.record.sentinels:
         await apply_sentinel.announce(cache, step.winner)

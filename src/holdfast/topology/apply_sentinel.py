@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from holdfast.engine.acl import SENTINEL_USER
 from holdfast.engine.connection import EngineNode, NodeGone, NodeSilent
@@ -15,9 +14,9 @@ from holdfast.engine.sentinel_config import failover_timeout_ms
 from holdfast.errors import HoldfastError
 from holdfast.topology.live import LiveCache
 from holdfast.topology.plan_replication import sentinel_settings
+from holdfast.topology.sentinel_news import News, news_for
 from holdfast.topology.steps import RefreshSentinels, TuneSentinel, WatchPrimary
 
-TELL_BOUND_S = 1.0
 FOUND_AGAIN_BOUND_S = 30.0
 """Sentinels find one another through the primary's channel, on which each says hello every two seconds."""
 
@@ -40,70 +39,39 @@ async def watch(cache: LiveCache, step: WatchPrimary) -> None:
 
 
 @dataclass(frozen=True)
-class _Told:
-    """A sentinel that can be told at once."""
-
-    name: str
-    node: EngineNode
-    hello: str
-    """Empty where it knows no other sentinel in whose name it could be told."""
-
-
-@dataclass(frozen=True)
-class News:
-    """That the primary is another one, ready to be told to the sentinels."""
+class Announcement:
+    """That the primary is another one, ready to be told to every sentinel that answers."""
 
     cache: LiveCache
     primary: str
-    sentinels: Sequence[_Told]
+    sentinels: Mapping[str, EngineNode]
+    news: News
 
     async def tell(self) -> None:
-        """Tell all at once, in the way they tell one another: a hello with a newer configuration epoch. So they keep what
-        they know, and tell the clients that listen to them (`+switch-master`), which a sentinel that is only told to
-        watch another server does not. Raises nothing: see `assure`.
-        """
-        await asyncio.gather(*(self._tell(each) for each in self.sentinels if each.hello))
-
-    async def _tell(self, sentinel: _Told) -> None:
-        with contextlib.suppress(HoldfastError, TimeoutError):  # writes are held meanwhile
-            async with asyncio.timeout(TELL_BOUND_S):
-                await sentinel.node.ask_all([("PUBLISH", "__sentinel__:hello", sentinel.hello)])
+        """Tell all at once. Raises nothing: see `assure`."""
+        await self.news.tell(self.cache.address(self.primary))
 
     async def assure(self) -> None:
         """See that all took it that answer; one that did not is told to watch the new primary. Raises: HoldfastError."""
         address, port = self.cache.address(self.primary)
-        for each in self.sentinels:
+        for name, node in self.sentinels.items():
             try:
-                where = await each.node.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.cache.record.name)
+                where = await node.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.cache.record.name)
             except (NodeGone, NodeSilent):
                 continue
             if list(where or ()) != [address, str(port)]:
-                await watch(self.cache, WatchPrimary(each.name, self.primary))
+                await watch(self.cache, WatchPrimary(name, self.primary))
 
 
 @contextlib.asynccontextmanager
-async def news_of(cache: LiveCache, primary: str) -> AsyncIterator[News]:
+async def news_of(cache: LiveCache, primary: str) -> AsyncIterator[Announcement]:
     """News for every sentinel that answers; one that does not will hear of it from the others."""
-    address, port = cache.address(primary)
     async with contextlib.AsyncExitStack() as stack:
         found: dict[str, EngineNode] = {}
-        epochs, others = [0], {}
         for member in cache.record.sentinels:
             with contextlib.suppress(HoldfastError):
-                node = await stack.enter_async_context(await cache.connect(member.name))
-                own = _pairs([await node.ask("SENTINEL", "MASTER", cache.record.name)])
-                epochs.append(int(own[0].get("config-epoch", "0")))
-                others[member.name] = _pairs(await node.ask("SENTINEL", "SENTINELS", cache.record.name))
-                found[member.name] = node
-        epoch = 1 + max(epochs)
-
-        def hello(known: Sequence[dict[str, str]]) -> str:
-            if not known:
-                return ""
-            sender = f"{known[0]['ip']},{known[0]['port']},{known[0]['runid']},{epoch}"
-            return f"{sender},{cache.record.name},{address},{port},{epoch}"
-
-        yield News(cache, primary, [_Told(name, node, hello(others[name])) for name, node in found.items()])
+                found[member.name] = await stack.enter_async_context(await cache.connect(member.name))
+        yield Announcement(cache, primary, found, await news_for(cache.record.name, list(found.values())))
 
 
 async def announce(cache: LiveCache, primary: str) -> None:
@@ -111,14 +79,6 @@ async def announce(cache: LiveCache, primary: str) -> None:
     async with news_of(cache, primary) as news:
         await news.tell()
         await news.assure()
-
-
-def _pairs(reply: Any) -> list[dict[str, str]]:
-    """What SENTINEL answers, as dictionaries: names and values in turn, or maps already."""
-    return [
-        dict(each) if isinstance(each, dict) else dict(zip(each[::2], each[1::2], strict=False))
-        for each in reply
-    ]
 
 
 async def tune(cache: LiveCache, step: TuneSentinel) -> None:

@@ -100,7 +100,21 @@ async def hand_over(
     finally:
         with contextlib.suppress(HoldfastError):
             await old.ask("CLIENT", "UNPAUSE")
-    return HandedOver(words, _since_ms(began_s))
+    held_ms = _since_ms(began_s)
+    if not words:
+        await send_away(old)
+    return HandedOver(words, held_ms)
+
+
+async def send_away(former: Asked) -> None:
+    """Close the connections of applications to a former primary, as a sentinel does that demotes one: who only reads, or
+    listens, is refused nothing there, and would stay with a replica that it takes for the primary.
+
+    A write that was held has had its answer by then: it is refused before the next command is read.
+    """
+    for kind in ("normal", "pubsub"):
+        with contextlib.suppress(HoldfastError):
+            await former.ask("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
 
 
 async def _change_places(old: EngineNode, heir: EngineNode, heir_address: Address) -> str:

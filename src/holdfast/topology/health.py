@@ -39,7 +39,7 @@ def problems(seen: SeenCache, wanted: TopologySpec) -> tuple[Problem, ...]:
 def _problems(seen: SeenCache, wanted: TopologySpec) -> Iterator[Problem]:
     for node in seen.nodes:
         if not node.is_up:
-            yield _away(node)
+            yield _away(seen.name, node)
         elif node.process.state is ProcessState.UNKNOWN and node.process.why:
             yield Problem(
                 Severity.WARNING,
@@ -110,7 +110,7 @@ def _problems(seen: SeenCache, wanted: TopologySpec) -> Iterator[Problem]:
             )
 
 
-def _away(node: SeenNode) -> Problem:
+def _away(cache: str, node: SeenNode) -> Problem:
     told = {
         Reach.LOADING: ("is loading its data set", "wait; `holdfast logs` shows how far it is"),
         Reach.SILENT: (
@@ -120,8 +120,8 @@ def _away(node: SeenNode) -> Problem:
             else "see its machine",
         ),
         Reach.DENIED: (
-            f"does not let Holdfast in ({node.words})",
-            "were its users changed? holdfast up sets them anew",
+            f"does not let Holdfast in ({node.words.rstrip('.')})",
+            let_in_again(cache, node.name, node.process.pid),
         ),
         Reach.DOWN: (
             f"is down ({node.words.rstrip('.')})" if node.words else "is down",
@@ -137,6 +137,19 @@ def _away(node: SeenNode) -> Problem:
         what = f"runs and cannot be reached ({node.words.rstrip('.')})"
         mend = "`holdfast logs` shows what it says; holdfast up renews a certificate that has ended"
     return Problem(Severity.ERROR, node.name, what, mend)
+
+
+def let_in_again(cache: str, node: str, pid: int) -> str:
+    """What makes a node let Holdfast in whose users were changed on it by somebody else; `up` cannot, for it is not let in
+    either. Args: `pid`, 0 where it is not known.
+    """
+    again = (
+        f"; if that is refused too, kill -9 {pid}: it is started again, and reads that file" if pid else ""
+    )
+    return (
+        f"its users were changed on it: holdfast call --node {node} {cache} ACL LOAD has it read its file of users again"
+        + again
+    )
 
 
 def _cluster(seen: SeenCache, up: list[SeenNode]) -> Iterator[Problem]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import Any
 
 import pytest
+import redis
 from tests.live.conftest import Bench, until
 from tests.live.supervisor.guarded import HANG_S, KEPT, await_health, events, shards_of, up
-from tests.live.supervisor.ledger import Writers
+from tests.live.supervisor.ledger import Way, Writers
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,18 @@ def test_a_killed_primary_is_replaced_at_once_and_loses_nothing_that_reached_a_r
     assert bench.run("plan", "shop").code == 0
 
 
+def named_by_sentinels(bench: Bench, way: Way) -> set[tuple[str, int]]:
+    """Where each of them says now that the primary is."""
+    found = set()
+    for each in bench.record("shop")["members"]:
+        if each["kind"] == "sentinel":
+            settings: dict[str, Any] = way.settings
+            with redis.Redis(host=each["address"], port=each["port"], **settings) as sentinel:
+                host, port = sentinel.sentinel_get_master_addr_by_name("shop")
+            found.add((str(host), int(port)))
+    return found
+
+
 @pytest.mark.parametrize(
     ("engine", "mode"),
     [
@@ -53,6 +67,10 @@ def test_a_killed_primary_of_one_shard_is_replaced_by_its_best_replica(
         time.sleep(1.0)
         os.kill(bench.pids()[shard["primary"]], signal.SIGKILL)
         until(lambda: any(way.roles()[name] == "master" for name in shard["replicas"]), bound_s=HANG_S)
+        (failover,) = until(lambda: events(bench, "failover"), bound_s=HANG_S)
+        if mode == "sentinel":  # left alone, they need a second to find out
+            assert named_by_sentinels(bench, way) == {way.members[failover["heir"]]}
+            assert failover["told_ms"] >= failover["elected_ms"]
         time.sleep(1.5)
     until(lambda: way.roles()[shard["primary"]] == "slave", bound_s=20)
     assert writers.lost() == 0

@@ -9,7 +9,7 @@ import signal
 import pytest
 from tests.live.conftest import Bench, need
 from tests.live.supervisor.ledger import Way
-from tests.live.topology.caches import spec_text
+from tests.live.topology.caches import node_client, spec_text
 
 from holdfast.cli.opening import named, opened
 from holdfast.topology.apply_cluster import NotReplica, attach
@@ -87,4 +87,26 @@ def test_a_plan_that_a_failover_overtook_is_said_to_be_outdated(
 
     with pytest.raises(PlanOutdated, match=f"{other} is no primary any more"):
         asyncio.run(attached())
+    assert bench.run("up", str(file), "--json", check=True).facts["steps"] == []
+
+
+@pytest.mark.long
+def test_a_node_that_lets_holdfast_in_no_more_is_named_and_what_is_advised_opens_it(bench: Bench) -> None:
+    need("valkey-9.1")
+    file = bench.spec(spec_text("valkey-9.1", "replicated", replicas=1))
+    bench.run("up", str(file), check=True)
+    with node_client(bench, "n2") as node:
+        node.execute_command("ACL", "SETUSER", "holdfast-supervisor", "resetpass", ">somebody else's")
+        node.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    shut = next(each for each in bench.status("demo")["problems"] if each["node"] == "n2")
+    assert "does not let Holdfast in" in shut["what"]
+    refused = bench.run("up", str(file))
+    assert refused.code == 1, refused.out
+    assert "n2 does not let Holdfast in" in refused.err
+    assert refused.took_s < 20
+    advised = "holdfast call --node n2 demo ACL LOAD"
+    assert advised in shut["mend"]
+    assert advised in refused.err
+    bench.run(*advised.split()[1:], check=True)
+    assert bench.status("demo")["healthy"]
     assert bench.run("up", str(file), "--json", check=True).facts["steps"] == []

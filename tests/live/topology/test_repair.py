@@ -56,6 +56,10 @@ def test_two_primaries_are_shown_compared_and_made_one(bench: Bench, mode: str, 
     assert b"cart:only-there" in saved.read_bytes()
     status = bench.status("demo")
     assert status["healthy"], status["problems"]
+    slip = bench.run("repair", "demo", "--keep", "n77")
+    assert slip.code == 2, "a whole cache has no such node either"
+    assert "n77" in slip.err
+    assert bench.run("repair", "demo", "--keep", kept).code == 0
     assert [node["name"] for node in status["nodes"] if node["role"] == "primary"] == [kept]
     with node_client(bench, kept) as primary:
         assert primary.get("cart:only-here") == "y"

@@ -83,6 +83,37 @@ def test_writes_go_on_at_the_new_primary_and_none_is_lost(bench: Bench, engine: 
     assert bench.run("plan", "demo").code == 0
 
 
+@pytest.mark.parametrize(
+    ("engine", "mode"),
+    [
+        ("valkey-9.1", "replicated"),
+        pytest.param("redis-7.0", "sentinel", marks=pytest.mark.long),
+        pytest.param("valkey-8.0", "sentinel", marks=pytest.mark.long),
+    ],
+)
+def test_a_client_that_only_reads_or_listens_does_not_stay_with_the_old_primary(
+    bench: Bench, engine: str, mode: str
+) -> None:
+    """Nothing that it asks is refused there: it would take a replica for the primary for ever."""
+    way = up(bench, engine, mode)
+    (old,) = way.primaries()
+    with way.node(old) as reader, way.node(old) as listening:
+        reader.connection_pool.max_connections = 1
+        channel = listening.pubsub()
+        channel.subscribe("news")
+        own = reader.client_id()
+        assert reader.get("cart:1") is None
+        bench.run("switchover", "demo", check=True)
+        assert way.primaries() != [old]
+        with way.node(old) as looking:
+            there = {int(each["id"]) for each in looking.client_list()}
+            subscribed = looking.client_list(_type="pubsub")
+        assert own not in there
+        assert not [each for each in subscribed if each["user"] == "operator"]
+        channel.close()
+    assert bench.run("plan", "demo").code == 0
+
+
 @pytest.mark.long
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("change", ["switchover", "restarts"])

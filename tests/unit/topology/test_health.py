@@ -85,6 +85,16 @@ def test_each_thing_that_can_be_wrong_is_told(
     assert told[0].mend
 
 
+def test_a_node_that_is_shut_is_opened_by_what_works_from_outside() -> None:
+    """`up` is not let in either, so it is not what is told."""
+    seen = with_node(whole("replicated"), "n2", reach=Reach.DENIED, words="WRONGPASS.")
+    told = next(each for each in found(seen, "replicated") if each.node == "n2")
+    assert "(WRONGPASS)" in told.what
+    assert f"holdfast call --node n2 {seen.name} ACL LOAD" in told.mend
+    assert "kill -9" in told.mend
+    assert "holdfast up" not in told.mend
+
+
 def test_a_primary_with_fewer_replicas_than_asked_for_is_told() -> None:
     seen = whole("replicated")
     fewer = replace(seen, nodes=tuple(node for node in seen.nodes if node.name != "n2"))
