@@ -13,7 +13,7 @@ from holdfast.errors import HoldfastError
 from holdfast.migrate import fences
 from holdfast.migrate.ends import Side
 from holdfast.migrate.observe import ask_server
-from holdfast.migrate.relay.source import SourceLink
+from holdfast.migrate.relay.source import NO_SUCH_PORT, SourceLink
 from holdfast.migrate.seen import SeenServer
 from holdfast.migrate.settings import BACKLOG_BYTES, Book, borrow, give_back
 from holdfast.migrate.write.checkpoint import slot_tags
@@ -165,12 +165,13 @@ async def arrange(kept: Kept, side: Side, shards: Sequence[Shard]) -> None:
             if int(seen.info.get("repl_backlog_size", "0")) < BACKLOG_BYTES:
                 await borrow(kept.book, side, address, node, {"repl-backlog-size": str(BACKLOG_BYTES)})
             if seen.info.get("repl_backlog_active") != "1":
-                await _begin_backlog(node, shard.primary, seen)
+                watched = bool(kept.book.journal.end(side).sentinels)
+                await _begin_backlog(node, shard.primary, seen, NO_SUCH_PORT if watched else None)
 
 
-async def _begin_backlog(node: EngineNode, endpoint: Endpoint, seen: SeenServer) -> None:
+async def _begin_backlog(node: EngineNode, endpoint: Endpoint, seen: SeenServer, port: int | None) -> None:
     """Ask for a synchronisation, and go as soon as the backlog is there: no data needs to come."""
-    link = await SourceLink.open(endpoint)
+    link = await SourceLink.open(endpoint, port)
     try:
         await link.begin_backlog()
         end_s = time.monotonic() + BACKLOG_BOUND_S

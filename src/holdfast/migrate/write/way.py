@@ -13,6 +13,7 @@ from holdfast.migrate.ends import Side
 from holdfast.migrate.observe import see_end, see_server
 from holdfast.migrate.relay.commands import TargetCommands
 from holdfast.migrate.relay.relay import Relay, Settings
+from holdfast.migrate.relay.source import NO_SUCH_PORT
 from holdfast.migrate.relay.spool import Spool
 from holdfast.migrate.relay.terms import Full, Phase
 from holdfast.migrate.relay.translation import commands_of, dialect_of, rewriting_for
@@ -200,6 +201,7 @@ class Ways:
             full=Full.ALLOWED if self.to is Side.TARGET else Full.NEVER,
             accepts_losses="losses" in journal.options.accepted,
             tell=tell,
+            port=NO_SUCH_PORT if journal.end(self._read).sentinels else None,
         )
         relay = Relay(spool, settings)
         made = WriterSettings(
