@@ -200,8 +200,9 @@ class Loader:
         """Wait until no more than that many batches are on their way."""
         while len(self._flying) > at_most:
             done, self._flying = await asyncio.wait(self._flying, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            failed = [error for task in done if (error := task.exception()) is not None]
+            if failed:
+                raise failed[0]  # the others say the same of the same connection
 
     def _begin_long(self, event: Key) -> LongValue:
         self.done.long_values += 1
