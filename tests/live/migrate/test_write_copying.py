@@ -114,6 +114,33 @@ async def test_a_primary_that_dies_in_mid_copy_loses_nothing(
             await writers.stop()
 
 
+@pytest.mark.long
+@pytest.mark.timeout(120)
+async def test_no_key_is_copied_before_the_replicas_know_that_a_copy_has_begun(tmp_path: Path) -> None:
+    """Who is promoted with keys of a copy and without that word would keep them, though a later snapshot may lack them."""
+    async with (
+        plain(need("valkey-8.1")) as (source,),
+        plain_cluster(need("valkey-8.1"), 3, 1) as target,
+    ):
+        await fill(source, 1000, ["a"])
+        halted = target.replicas[0].process
+        assert halted is not None
+        halted.send_signal(signal.SIGSTOP)
+        try:
+            async with writing([source.endpoint], target.endpoints, tmp_path) as ways:
+                await asyncio.sleep(2)
+                ways.ways[0].failed()
+                assert ways.ways[0].relay.spool.rdb_whole
+                counts = [await server.ask("DBSIZE") for server in target.primaries]
+                assert sum(counts) <= 1, counts
+                halted.send_signal(signal.SIGCONT)
+                await ways.caught_up()
+                report = await compared([source.endpoint], target.endpoints)
+                assert (kinds(report), report.keys) == ({}, 1000)
+        finally:
+            halted.send_signal(signal.SIGCONT)
+
+
 SPEC = (
     "format: 1\ncache:\n  name: new\nengine:\n  name: valkey\n  version: '{version}'\n"
     "topology:\n  mode: cluster\n  shards: 3\n  replicas: 1\nsecurity:\n  tls:\n    mode: off\n"

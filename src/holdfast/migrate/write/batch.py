@@ -228,5 +228,5 @@ def _foreign(name: bytes, words: list[bytes], owned: frozenset[int]) -> int:
     return next((slot for at in key_places(name, words) if (slot := key_slot(words[at])) not in owned), -1)
 
 
-def _one_cell(key: bytes) -> int:
+def _one_cell(_: bytes) -> int:
     return 0

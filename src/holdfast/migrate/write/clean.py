@@ -24,7 +24,7 @@ async def remove_keys(target: Target, database: int, slots: Collection[int] | No
         return sum(
             await asyncio.gather(
                 *(
-                    _remove_slots(target, pipe, [slot for slot in chosen if target.pipe_of(slot) is pipe])
+                    _remove_slots(pipe, [slot for slot in chosen if target.pipe_of(slot) is pipe])
                     for pipe in target.pipes
                 )
             )
@@ -32,7 +32,7 @@ async def remove_keys(target: Target, database: int, slots: Collection[int] | No
     return await _scan_and_remove(target.pipes[0], database, slots)
 
 
-async def _remove_slots(target: Target, pipe: Pipeline, slots: list[int]) -> int:
+async def _remove_slots(pipe: Pipeline, slots: list[int]) -> int:
     removed = 0
     for at in range(0, len(slots), PIECE):
         part = slots[at : at + PIECE]

@@ -11,6 +11,7 @@ from typing import Protocol
 from holdfast.migrate.relay.serve import Way
 from holdfast.migrate.write.checkpoint import Marks
 from holdfast.migrate.write.errors import SlotMovedAtSource
+from holdfast.migrate.write.held import HeldKeys
 from holdfast.migrate.write.jobs import Past, SlotJob
 from holdfast.migrate.write.load import Snapshot
 
@@ -128,6 +129,34 @@ class Raised:
         # A trickle of writes is not rest: raising all checkpoints after each of them would cost more than they do.
         at_rest = idle and now_s - self.read_at_s >= RAISE_IDLE_S
         return at_rest or (idle and self.hurry) or now_s - self.at_s >= RAISE_EVERY_S
+
+
+@dataclass
+class Standing:
+    """Where a writer is in its source's history, and what it is at."""
+
+    phase: Phase = Phase.CONNECTING
+    replid: str = ""
+    position: int = -1
+    """Offset up to which everything is in the target; -1 before the snapshot is."""
+    database: int = 0
+    """The source's, selected at `position`."""
+    owned: frozenset[int] | None = None
+    """The source shard's slots; None where it is not a cluster."""
+    past: Past = field(default_factory=Past)
+    """What of the stream is not to be written again."""
+    applied: dict[int, int] = field(default_factory=dict)
+    """How far each cell has come already, where that is further than `position`."""
+    repeats_until: int = 0
+    """Up to here commands may have run before: refusals then say nothing."""
+    raised: Raised = field(default_factory=Raised)
+    raising: bool = False
+    """Whether all checkpoints are being raised just now."""
+    quiet: bool = False
+    """Whether checkpoints are left where they are: a switch is under way, and needs the time for the stream."""
+    held: HeldKeys = field(default_factory=HeldKeys)
+    waits_for: frozenset[int] = frozenset()
+    """Slots of another shard that the stream has come to, and that are not ours to write yet."""
 
 
 @dataclass

@@ -130,7 +130,7 @@ class Moves:
         taker = self.ways()[taker_number].writer
         if whole is not None:
             await remove_keys(taker.target, 0, slots)
-        await taker.mark(slots, Place(taker.history.spool.replid, taker.position, taker.database))
+        await taker.mark(slots, Place(taker.history.spool.replid, taker.position, taker.standing.database))
         shards = list(self.shards())
         mine = shards[taker_number]
         jobs_until = mine.past.jobs_until if whole is None else whole.jobs_until
@@ -179,7 +179,7 @@ class Moves:
         way = self.ways()[giver]
         end_s = 0.0
         while not way.has(offset):
-            if way.writer.waits_for and way.relay.spool.end >= offset:
+            if way.writer.standing.waits_for and way.relay.spool.end >= offset:
                 if not tells_of(way, offset, frozenset({slot})):
                     return False
                 end_s = end_s or time.monotonic() + STUCK_S

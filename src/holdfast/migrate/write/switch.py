@@ -62,7 +62,7 @@ class WriteSwitch(Switching):
             return await self.walk(to)
         finally:
             for way in self._mode.ways:
-                way.writer.quiet = False
+                way.writer.standing.quiet = False
             for way in self._back:
                 await way.rest()
             if self._hands is not None:
@@ -152,7 +152,7 @@ class WriteSwitch(Switching):
     async def _nobody_but_us(self) -> None:
         """The end that follows takes our writes only: an application that is there too early would not be on the way back."""
         fence = Fence(self._kept, self.switch.to)
-        held = [way.writer.held for way in self._mode.ways]
+        held = [way.writer.standing.held for way in self._mode.ways]
         if self.switch.to not in self._kept.notes.fences:
             await fence.prepare()
             await self._mode.rest()  # they write as somebody who may not from now on
@@ -162,7 +162,7 @@ class WriteSwitch(Switching):
         if not self._mode.ways:
             await self._mode.begin()
             for way, keys in zip(self._mode.ways, held, strict=False):
-                way.writer.held = keys
+                way.writer.standing.held = keys
 
     async def _lag_is_small(self) -> None:
         end_s = time.monotonic() + READY_BOUND_S
@@ -183,9 +183,11 @@ class WriteSwitch(Switching):
         that writes faster than can be caught up with is not waited for: what is left is carried over while writes are held.
         """
         for way in self._mode.ways:
-            way.writer.quiet = True
+            way.writer.standing.quiet = True
         for _ in range(int(CLOSE_BOUND_S / LOOK_EVERY_S)):
-            if all(way.lag_bytes <= CLOSE_BYTES and not way.writer.raising for way in self._mode.ways):
+            if all(
+                way.lag_bytes <= CLOSE_BYTES and not way.writer.standing.raising for way in self._mode.ways
+            ):
                 return
             await asyncio.sleep(LOOK_EVERY_S)
 

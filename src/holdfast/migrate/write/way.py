@@ -325,7 +325,7 @@ def _members(shard: Shard) -> tuple[tuple[str, int], ...]:
 
 def checkpoints_of(way: Way, target: Target) -> Checkpoints:
     """A way's marks, over a connection of one's own."""
-    return Checkpoints(target, way.writer.settings.marks, cells_of(target, way.writer.owned))
+    return Checkpoints(target, way.writer.settings.marks, cells_of(target, way.writer.standing.owned))
 
 
 async def reached(ways: Sequence[Way], offsets: Sequence[int], bound_s: float) -> bool:

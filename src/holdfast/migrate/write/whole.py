@@ -56,7 +56,10 @@ class ClaimsOfWay:
             return past
         until, writer = await self._written_until(giver, job), self.moves.ways()[giver].writer
         # From here on it writes nothing to them, so that nothing of it comes behind what is removed.
-        writer.own((writer.owned or frozenset()) - job.slots, writer.past.with_slots(job.slots, until))
+        writer.own(
+            (writer.standing.owned or frozenset()) - job.slots,
+            writer.standing.past.with_slots(job.slots, until),
+        )
         await self.moves.hand_over(self.number, giver, job.slots, WholeMove(until, job.offset))
         return self._mine()
 
@@ -158,7 +161,7 @@ class ClaimsOfWay:
         making = Ways(self.moves.kept, self.moves.to)
         offset, way = await self.moves.offset(making, giver), self.moves.ways()[giver]
         while not way.has(offset):
-            if way.writer.waits_for and way.relay.spool.end >= offset:
+            if way.writer.standing.waits_for and way.relay.spool.end >= offset:
                 return self._before_they_come_back(way, offset, job.slots)
             await asyncio.sleep(LOOK_EVERY_S)
         return way.writer.position
