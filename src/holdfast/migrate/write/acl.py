@@ -6,6 +6,7 @@ Passwords, keys and channels are never touched, and never kept. Source: ACLDescr
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 USERS_FROM = (6, 0, 0)
@@ -47,6 +48,32 @@ def read_user(line: str) -> tuple[str, Rights]:
         elif word[:1] in {"+", "-"} or word in {"allcommands", "nocommands"}:
             commands.append(word)
     return words[1], Rights(tuple(commands), tuple(selectors))
+
+
+def categories_named(users: Iterable[Rights]) -> frozenset[str]:
+    """The categories that `may_write` has to know: those of the rules, and `write`."""
+    named = (rule[2:] for rights in users for rule in rights.commands if rule[1:2] == "@")
+    return frozenset(named) - {"all"} | {"write"}
+
+
+def may_write(rights: Rights, categories: Mapping[str, frozenset[str]]) -> bool:
+    """Whether the rules, one after the other, leave the user any write command.
+
+    Redis 6 does not list what was said: it finds rules of the same effect, in which `-@write` may stand anywhere.
+    Args: `categories`, the commands of each, as the server has them (ACL CAT), in lower case.
+    """
+    writes, allowed = categories["write"], frozenset[str]()
+    for rule in rights.commands:
+        what = rule[1:]
+        if rule in {"allcommands", "+@all"}:
+            allowed = writes
+        elif rule in {"nocommands", "-@all"}:
+            allowed = frozenset()
+        elif rule.startswith("+"):
+            allowed |= writes & (categories[what[1:]] if what[:1] == "@" else {what.partition("|")[0]})
+        else:
+            allowed -= categories[what[1:]] if what[:1] == "@" else {what}
+    return bool(allowed)
 
 
 def without_writes(version: tuple[int, int, int]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from holdfast.engine.connection import Endpoint
 from holdfast.engine.pipeline import Pipeline, Raw, refusal
 from holdfast.migrate.fences import FenceLeaks
-from holdfast.migrate.write.acl import SELECTORS_FROM, read_user
+from holdfast.migrate.write.acl import SELECTORS_FROM, categories_named, may_write, read_user
 from holdfast.topology.observe import read_info
 from holdfast.topology.shards import read_version
 
@@ -77,10 +77,20 @@ class RightsProof:
     async def _listed(self, users: Sequence[str]) -> tuple[str, ...]:
         """By the list of rights, where the server cannot be asked what it would answer."""
         listed = dict(map(read_user, [each.decode() for each in await self.pipe.ask("ACL", "LIST")]))
+        asked = sorted(categories_named(listed.values()))
+        categories: dict[str, frozenset[str]] = {}
+        for name, commands in zip(
+            asked, await self.pipe.ask_all([("ACL", "CAT", name) for name in asked]), strict=True
+        ):
+            if said := refusal(commands):
+                raise FenceLeaks(str(self.pipe.endpoint), f"ACL CAT {name}", f"it answered {said}")
+            categories[name] = frozenset(each.decode().lower() for each in commands)
         for user in users:
-            if user in listed and listed[user].commands[-1:] != ("-@write",):
+            if user in listed and may_write(listed[user], categories):
                 raise FenceLeaks(
-                    str(self.pipe.endpoint), f"ACL LIST of {user}", f"it has {listed[user].commands}"
+                    str(self.pipe.endpoint),
+                    f"ACL LIST of {user}",
+                    f"it has {' '.join(listed[user].commands)}",
                 )
         return (f"rights of {_count(users)}: none to write (ACL LIST)",)
 
