@@ -14,6 +14,7 @@ from holdfast.migrate.observe import ask_server, see_end
 from holdfast.migrate.relay.doors import directives
 from holdfast.migrate.relay.translation import command_names, database_count
 from holdfast.migrate.rules import EndFacts
+from holdfast.migrate.watchers import count_watchers
 from holdfast.topology.observe import read_info
 
 NEEDED = (
@@ -76,6 +77,7 @@ async def assess_end(end: End, mode: Mode = Mode.RELAY) -> EndFacts:
             config=config,
             denied=await _denied(node, NEEDED_TO_WRITE if mode is Mode.WRITE else NEEDED),
             config_file=info.get("config_file", ""),
+            unknown_watchers=0 if end.sentinels else await count_watchers(end.endpoint(head.address)),
         )
         await asyncio.sleep(max(0.0, RATE_OVER_S - (time.monotonic() - began_s)))
         again = await ask_server(node, head.address)

@@ -55,6 +55,8 @@ class EndFacts:
     """Commands that a switch needs and our user may not use."""
     config_file: str = ""
     write_bytes_per_s: float = 0.0
+    unknown_watchers: int = 0
+    """Sentinels that watch it, and of which we do not know where they are."""
 
 
 def denied(name: str, end: EndFacts) -> Iterator[Finding]:

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from holdfast.engine.connection import EngineNode
+from holdfast.engine.connection import EngineNode, NodeDenied
 from holdfast.engine.facts import Address
 from holdfast.errors import HoldfastError
 from holdfast.migrate.ends import End, EndUnusable, Layout
 from holdfast.migrate.seen import SeenEnd, SeenServer
+from holdfast.migrate.watchers import find_watchers
 from holdfast.topology.cluster_view import read_cluster_nodes
 from holdfast.topology.observe import read_info
 from holdfast.topology.seen import Role
@@ -147,37 +148,72 @@ def _version(text: str) -> tuple[int, int, int]:
 async def recognise(end: End, *, timeout_s: float = TIMEOUT_S) -> End:
     """What stands behind the one address of a URL: a server with its replicas, a cluster, or Sentinels, found by asking.
 
+    Sentinels of a server that was named itself are looked for, too; where they cannot be found, `assess` says so.
     Raises: EndUnusable, NodeGone, NodeSilent, NodeDenied.
     """
     (first, *_) = end.servers
-    async with await EngineNode.connect(end.endpoint(first), timeout_s=timeout_s) as node:
+    try:
+        node = await EngineNode.connect(end.endpoint(first), timeout_s=timeout_s)
+    except NodeDenied as denied:
+        # Sentinels often have no password, though what they watch has one.
+        try:
+            return await _behind_sentinel(replace(end, sentinels=(first,)), timeout_s)
+        except HoldfastError:
+            raise denied from None
+    async with node:
         info = read_info(str(await node.ask("INFO", "server")))
-        mode = info.get("redis_mode") or info.get("server_mode") or "standalone"
-        if mode == "sentinel":
-            return await _behind_sentinel(end, node, first)
+    mode = info.get("redis_mode") or info.get("server_mode") or "standalone"
+    if mode == "sentinel":
+        asked = replace(end, sentinels=(first,), sentinel_credentials=end.credentials)
+        return await _behind_sentinel(asked, timeout_s)
     found = replace(end, layout=Layout.CLUSTER if mode == "cluster" else Layout.REPLICATED)
     seen = await see_end(found, timeout_s=timeout_s)
-    return found.knowing(each.address for each in seen.servers)
+    found = found.knowing(each.address for each in seen.servers)
+    return found if mode == "cluster" else await _with_watchers(found, timeout_s)
 
 
-async def _behind_sentinel(end: End, node: EngineNode, address: Address) -> End:
-    watched = [dict(each) for each in await node.ask("SENTINEL", "MASTERS")]
-    names = sorted(str(each["name"]) for each in watched)
-    name = end.watched_name or (names[0] if len(names) == 1 else "")
-    chosen = next((each for each in watched if each["name"] == name), None)
-    if chosen is None:
-        raise EndUnusable(
-            end.label,
-            f"its Sentinel watches {', '.join(names) or 'nothing'}",
-            "Name one of them: redis://HOST:PORT?primary=NAME.",
-        )
-    peers = [dict(each) for each in await node.ask("SENTINEL", "SENTINELS", name)]
-    replicas = [dict(each) for each in await node.ask("SENTINEL", "REPLICAS", name)]
+async def _with_watchers(end: End, timeout_s: float) -> End:
+    """The same, with the Sentinels that watch its servers, where they can be heard and asked."""
+    try:
+        heard = await find_watchers(end.endpoint(end.servers[0]))
+    except HoldfastError:
+        return end
+    for watcher in heard:
+        for login in dict.fromkeys((end.credentials, None)):
+            asked = replace(
+                end,
+                sentinels=(watcher.address,),
+                sentinel_credentials=login,
+                watched_name=watcher.watched_name,
+            )
+            try:
+                found = await _behind_sentinel(asked, timeout_s)
+            except HoldfastError:
+                continue
+            return replace(found, servers=end.knowing(found.servers).servers)
+    return end
+
+
+async def _behind_sentinel(end: End, timeout_s: float) -> End:
+    """What the first of its Sentinels says of it. Raises: EndUnusable, and the connection's errors."""
+    address = end.sentinels[0]
+    async with await EngineNode.connect(end.sentinel_endpoint(address), timeout_s=timeout_s) as node:
+        watched = [dict(each) for each in await node.ask("SENTINEL", "MASTERS")]
+        names = sorted(str(each["name"]) for each in watched)
+        name = end.watched_name or (names[0] if len(names) == 1 else "")
+        chosen = next((each for each in watched if each["name"] == name), None)
+        if chosen is None:
+            raise EndUnusable(
+                end.label,
+                f"its Sentinel watches {', '.join(names) or 'nothing'}",
+                "Name one of them: redis://HOST:PORT?primary=NAME.",
+            )
+        peers = [dict(each) for each in await node.ask("SENTINEL", "SENTINELS", name)]
+        replicas = [dict(each) for each in await node.ask("SENTINEL", "REPLICAS", name)]
     return replace(
         end,
         layout=Layout.SENTINEL,
         servers=tuple((str(each["ip"]), int(each["port"])) for each in (chosen, *replicas)),
         sentinels=(address, *((str(each["ip"]), int(each["port"])) for each in peers)),
-        sentinel_credentials=end.credentials,
         watched_name=name,
     )

@@ -30,7 +30,7 @@ def findings(
 
     Args: `has_certificate`, one was given for the relay itself; `databases`, of the source -> of the target, for mode `write`.
     """
-    found = [*_impossible(source, target), *_lost(source, target)]
+    found = [*_impossible(source, target), *_lost(source, target), *_watched(source, target, mode)]
     if mode is Mode.WRITE:  # its writers are clients, which a cluster takes, and it changes no roles
         found = [each for each in found if not each.id.endswith("-cluster")]
         found += [*placed(source, target, dict(databases)), *fencing(source, target)]
@@ -94,6 +94,20 @@ def _impossible(source: EndFacts, target: EndFacts) -> Iterator[Finding]:
         yield Finding(
             "target-commands", Weight.WARNS, "the target does not tell which commands it knows (COMMAND)"
         )
+
+
+def _watched(source: EndFacts, target: EndFacts, mode: Mode) -> Iterator[Finding]:
+    does, weight = "cannot be told of a switch, and would promote a replica meanwhile", Weight.BLOCKS
+    if mode is Mode.WRITE:  # roles stay what they are
+        does, weight = "will list what reads it as a replica that is down", Weight.WARNS
+    for name, end in (("source", source), ("target", target)):
+        if end.unknown_watchers:
+            yield Finding(
+                f"{name}-sentinels",
+                weight,
+                f"Sentinels ({end.unknown_watchers}) watch the {name}, and where they are could not be heard there: they {does}",
+                f"Name one of them in place of the {name}: redis://HOST:PORT?primary=NAME.",
+            )
 
 
 def _lost(source: EndFacts, target: EndFacts) -> Iterator[Finding]:

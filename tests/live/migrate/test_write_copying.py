@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from tests.live.compare.data import every_type
+from tests.live.compare.test_compare import kinds
 from tests.live.conftest import Bench, need
 from tests.live.migrate.journey import benched, folder, status
 from tests.live.migrate.ledger import Writers, account
-from tests.live.migrate.test_write import compared, fail_over, kinds
+from tests.live.migrate.test_write import compared, fail_over
 from tests.live.migrate.test_write_switch import ACCEPTED, end_of, endpoints, in_step, run
 from tests.live.migrate.writing import Writing, writing
 from tests.live.plain import Plain, plain, plain_cluster, send
