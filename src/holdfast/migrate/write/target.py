@@ -34,7 +34,7 @@ class TargetBroke(HoldfastError):
     why: str
 
     def __str__(self) -> str:
-        return f"the target {self.address} was lost ({self.why}); its checkpoints are read again"
+        return f"the target {self.address} was lost ({self.why})"
 
 
 @dataclass

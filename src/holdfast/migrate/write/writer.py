@@ -25,6 +25,9 @@ from holdfast.migrate.write.tail import Tail, now_ms
 from holdfast.migrate.write.target import Target, TargetBroke
 from holdfast.topology.slots import Slots
 
+LASTING_S = 5.0
+"""What broke after so long is connected again at once; sooner, after a moment that grows."""
+
 
 class Writer:
     """One source's way into the target. `run` until cancelled; killed and made again, it goes on from the checkpoints."""
@@ -39,6 +42,8 @@ class Writer:
         if settings.held_file is not None:
             self.standing.held = HeldKeys.restored(settings.held_file)
         self._stream: Tail
+        self._in_doubt = False
+        """Whether a checkpoint was lost: those that are left say nothing."""
 
     @property
     def phase(self) -> Phase:
@@ -54,26 +59,41 @@ class Writer:
 
         Raises: TargetStuck, SlotMovedAtSource, DatabaseNotMapped, errors of the data's form.
         """
+        pause_s = 0.0
         try:
-            await self._connect()
             while True:
+                began_s = time.monotonic()
                 try:
-                    if not await self._resumed():
-                        await self._load()
-                    await self._stream.follow()
-                except (TargetBroke, NodeGone, NodeSilent) as broke:
-                    self.settings.tell(str(broke))
-                    self.written.repeated += 1
                     await self._connect()
-                except CheckpointLost as lost:
-                    self.settings.tell(str(lost))
-                    self.history.start_over(str(lost))
-                    await self._forget()
-                except SnapshotGone:
-                    continue
+                    await self._carry()
+                except (TargetBroke, NodeGone, NodeSilent) as broke:
+                    copying = self.phase in {Phase.REMOVING, Phase.LOADING}
+                    then = "the copy is begun again" if copying else "its checkpoints are read again"
+                    self.settings.tell(f"{broke}; {then}")
+                    self.written.repeated += 1
+                lasted_s = time.monotonic() - began_s
+                pause_s = 0.0 if lasted_s > LASTING_S else min(1.0, pause_s * 2 + 0.02)
+                await asyncio.sleep(pause_s)
         finally:
             self.standing.phase = Phase.STOPPED
             self.target.close()
+
+    async def _carry(self) -> None:
+        """Write over the connections that there are, until they break. Raises: TargetBroke, and as `run`."""
+        while True:
+            try:
+                if self._in_doubt:  # so that nothing can be taken for known that is not
+                    await self._marks.remove()
+                    self._in_doubt = False
+                if not await self._resumed():
+                    await self._load()
+                await self._stream.follow()
+            except CheckpointLost as lost:
+                self.settings.tell(str(lost))
+                self.history.start_over(str(lost))
+                self._in_doubt = True
+            except SnapshotGone:
+                continue
 
     async def settle(self, bound_s: float = 30.0) -> int:
         """Have all that the spool holds now written and acknowledged; the offset that is. Raises: TargetStuck after the bound."""
@@ -114,14 +134,6 @@ class Writer:
         self._stream = Tail.into(
             self.target, self.history, self.settings, self.standing, self.written, holds_ttl=holds_ttl
         )
-
-    async def _forget(self) -> None:
-        """Take the checkpoints away, so that nothing can be taken for known that is not."""
-        try:
-            await self._marks.remove()
-        except TargetBroke:
-            await self._connect()
-            await self._marks.remove()
 
     async def _resumed(self) -> bool:
         """Whether the stream can be gone on with from the target's own checkpoints."""
