@@ -78,8 +78,17 @@ class Made:
 
 
 @contextlib.contextmanager
-def an_end(shape: str, build: EngineBuild, password: str = "", tls: TlsFiles | None = None) -> Iterator[Made]:
-    """The end, in step; its processes are killed afterwards, each by its own pid."""
+def an_end(
+    shape: str,
+    build: EngineBuild,
+    password: str = "",
+    tls: TlsFiles | None = None,
+    of_watchers: str | None = None,
+) -> Iterator[Made]:
+    """The end, in step; its processes are killed afterwards, each by its own pid.
+
+    Args: `of_watchers`, the Sentinels' own password, where it is not that of the servers; empty for none.
+    """
     with contextlib.ExitStack() as stack:
         made = Made(shape, stack.enter_context(plain(build, password=password, tls=tls)))
         if shape != "standalone":
@@ -87,19 +96,25 @@ def an_end(shape: str, build: EngineBuild, password: str = "", tls: TlsFiles | N
             made.replica.client.execute_command("REPLICAOF", LOOPBACK, made.primary.port)
         if shape == "sentinel":
             for _ in range(2):
-                made.watchers.append(stack.enter_context(_watching(made.primary)))
+                made.watchers.append(
+                    stack.enter_context(
+                        _watching(made.primary, password if of_watchers is None else of_watchers)
+                    )
+                )
         made.settled()
         yield made
 
 
 @contextlib.contextmanager
-def _watching(primary: Plain) -> Iterator[Watcher]:
+def _watching(primary: Plain, password: str) -> Iterator[Watcher]:
     folder, port = Path(tempfile.mkdtemp(prefix="hf-s-")), free_port()
     lines = [f"port {port}", f"bind {LOOPBACK}", f"dir {folder}", f"logfile {folder / 'log'}"]
     lines += [f"sentinel monitor {WATCHED} {LOOPBACK} {primary.port} 2"]
     lines += [f"sentinel down-after-milliseconds {WATCHED} {DOWN_AFTER_MS}"]
     if primary.password:
-        lines += [f"requirepass {primary.password}", f"sentinel auth-pass {WATCHED} {primary.password}"]
+        lines += [f"sentinel auth-pass {WATCHED} {primary.password}"]
+    if password:
+        lines += [f"requirepass {password}"]
     if primary.tls:
         lines[0] = f"port 0\ntls-port {port}\ntls-replication yes\ntls-auth-clients no"
         lines += [f"tls-ca-cert-file {primary.tls.ca}", f"tls-cert-file {primary.tls.cert}"]
@@ -117,7 +132,7 @@ def _watching(primary: Plain) -> Iterator[Watcher]:
     words: dict[str, Any] = {"socket_timeout": 10.0, "retry": None, "decode_responses": True}
     if primary.tls:
         words |= {"ssl": True, "ssl_ca_certs": primary.tls.ca, "ssl_check_hostname": False}
-    client = redis.Redis(host=LOOPBACK, port=port, password=primary.password or None, **words)
+    client = redis.Redis(host=LOOPBACK, port=port, password=password or None, **words)
     try:
         end = time.monotonic() + 15
         while not _answers(client):

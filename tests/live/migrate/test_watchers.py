@@ -16,7 +16,8 @@ from holdfast.engine.connection import Credentials
 from holdfast.migrate.ends import End, Layout
 from holdfast.migrate.observe import recognise
 
-FORGED = f"{LOOPBACK},1,{'5' * 40},0,{WATCHED},{LOOPBACK},1,0"
+FORGED = f"{LOOPBACK},1,{'5' * 40},0,another,{LOOPBACK},1,0"
+"""Of a primary that the Sentinels do not watch: they themselves would believe all else."""
 
 
 def sentinels(made: Made) -> list[tuple[str, int]]:
@@ -58,9 +59,7 @@ async def test_sentinels_are_found_from_the_primary_and_from_its_replica(engine:
 @pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_sentinels_without_a_password_are_asked_without_one() -> None:
-    with an_end("sentinel", need("valkey-8.1"), password="one-word") as made:
-        for watcher in made.watchers:
-            watcher.client.config_set("requirepass", "")
+    with an_end("sentinel", need("valkey-8.1"), password="one-word", of_watchers="") as made:
         for port in (made.primary.port, made.watchers[0].port):
             named = End("it", Layout.REPLICATED, ((LOOPBACK, port),), Credentials("default", "one-word"))
             found = await recognise(named)
