@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 import traceback
@@ -34,6 +35,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "holdfast.cli.uninstall": ("uninstall",),
 }
 """The modules of commands, in the order in which help lists them, and the verbs for which one is enough."""
+
+_OBJECTS_UNTIL_COLLECTED = 50_000
+"""Python's own 700 has modules that are being imported searched for garbage again and again: a tenth of a short command."""
 
 INTERRUPTED = 130
 """What shells say of a command that Ctrl-C ended."""
@@ -85,6 +89,7 @@ def _home(group: Any) -> str:
 
 def main() -> None:
     """Run the command line; the only place where a HoldfastError ends."""
+    gc.set_threshold(_OBJECTS_UNTIL_COLLECTED)
     try:
         from holdfast.cli.app import app
     except ModuleNotFoundError as missing:

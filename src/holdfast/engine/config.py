@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.directive import Directive, directive, known_to, knows, render, words
 from holdfast.engine.elections import PLAIN_HZ, elects_at_timer
 from holdfast.engine.facts import NodeFacts, TlsFiles
 from holdfast.errors import HoldfastError
-from holdfast.spec.cache import Spec
 from holdfast.spec.persistence import WritePromise
 from holdfast.spec.topology import Mode
+
+if TYPE_CHECKING:  # the supervisor needs what is here, and no spec
+    from holdfast.spec.cache import Spec
 
 BUS_PORT_OFFSET = 10_000
 """The engines' own rule; only 7.0 and later can be told another bus port."""

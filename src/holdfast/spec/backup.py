@@ -81,7 +81,7 @@ class BackupSpec(Model):
 
     schedule: Schedule = "daily"
     """`hourly`, `daily`, `weekly`, `monthly`, `off`, or five cron fields."""
-    retention: RetentionSpec = RetentionSpec()
+    retention: RetentionSpec = RetentionSpec.model_construct()
     """How many are kept."""
     store: StoreUrl = "local"
     """Where they are kept: `local` (Holdfast's state folder), a folder, or a URL (`s3://`, `abfs://`, `gs://`, `file://`)."""

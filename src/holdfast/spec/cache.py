@@ -43,35 +43,35 @@ class Spec(Model):
     """Format of this file."""
     cache: CacheSpec
     """What it is called."""
-    engine: EngineSpec = EngineSpec()
+    engine: EngineSpec = EngineSpec.model_construct()
     """Which engine carries it."""
-    topology: TopologySpec = TopologySpec()
+    topology: TopologySpec = TopologySpec.model_construct()
     """How many servers make it, and how they are tied."""
-    memory: MemorySpec = MemorySpec()
+    memory: MemorySpec = MemorySpec.model_construct()
     """How much a node may hold."""
-    persistence: PersistenceSpec = PersistenceSpec()
+    persistence: PersistenceSpec = PersistenceSpec.model_construct()
     """What is written to disk, and what an acknowledged write promises."""
-    security: SecuritySpec = SecuritySpec()
+    security: SecuritySpec = SecuritySpec.model_construct()
     """Encryption, access, secrets."""
-    network: NetworkSpec = NetworkSpec()
+    network: NetworkSpec = NetworkSpec.model_construct()
     """Who may reach the nodes."""
     services: Mapping[Name, ServiceSpec] = Field(default_factory=dict)
     """Services that use it, by name."""
-    keyspace: KeyspaceSpec = KeyspaceSpec()
+    keyspace: KeyspaceSpec = KeyspaceSpec.model_construct()
     """Its keys."""
-    backup: BackupSpec = BackupSpec()
+    backup: BackupSpec = BackupSpec.model_construct()
     """Backups."""
-    dr: DrSpec = DrSpec()
+    dr: DrSpec = DrSpec.model_construct()
     """The copy in another region."""
-    watch: WatchSpec = WatchSpec()
+    watch: WatchSpec = WatchSpec.model_construct()
     """What is measured."""
     alerts: Mapping[Name, AlertSpec] = Field(default_factory=dict)
     """What raises an alarm, by name."""
-    maintenance: MaintenanceSpec = MaintenanceSpec()
+    maintenance: MaintenanceSpec = MaintenanceSpec.model_construct()
     """When it may be worked on."""
-    promises: PromisesSpec = PromisesSpec()
+    promises: PromisesSpec = PromisesSpec.model_construct()
     """What it promises."""
-    place: PlaceSpec = PlaceSpec()
+    place: PlaceSpec = PlaceSpec.model_construct()
     """Where the nodes run."""
     accept: Mapping[str, Reason] = Field(default_factory=dict)
     """Advice that is known and lived with: its id, and why."""

@@ -115,9 +115,9 @@ class NamespaceSpec(Model):
     """A namespace without whose keys these mean nothing, as rights mean nothing without their session."""
     personal_data: tuple[str, ...] = ()
     """Fields of the pattern that say who a person is."""
-    traffic: TrafficSpec = TrafficSpec()
+    traffic: TrafficSpec = TrafficSpec.model_construct()
     """What is expected of it."""
-    policy: PolicySpec = PolicySpec()
+    policy: PolicySpec = PolicySpec.model_construct()
     """How its values are read and kept."""
 
     @model_validator(mode="before")

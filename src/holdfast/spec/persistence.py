@@ -119,9 +119,9 @@ class DurabilitySpec(Model):
 class PersistenceSpec(Model):
     """What a node writes to disk, and what an acknowledged write promises."""
 
-    rdb: RdbSpec = RdbSpec()
+    rdb: RdbSpec = RdbSpec.model_construct()
     """Snapshots."""
-    aof: AofSpec = AofSpec()
+    aof: AofSpec = AofSpec.model_construct()
     """The append-only file."""
-    durability: DurabilitySpec = DurabilitySpec()
+    durability: DurabilitySpec = DurabilitySpec.model_construct()
     """What an acknowledged write promises."""

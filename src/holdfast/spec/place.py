@@ -157,13 +157,13 @@ class PlaceSpec(Model):
     run by somebody else."""
     hosts: Mapping[Name, HostSpec] = Field(default_factory=dict)
     """Machines, for `hosts`."""
-    kubernetes: KubernetesSpec = KubernetesSpec()
+    kubernetes: KubernetesSpec = KubernetesSpec.model_construct()
     """Settings for `kubernetes`."""
-    aws: AwsSpec = AwsSpec()
+    aws: AwsSpec = AwsSpec.model_construct()
     """Settings for `aws`."""
-    azure: AzureSpec = AzureSpec()
+    azure: AzureSpec = AzureSpec.model_construct()
     """Settings for `azure`."""
-    external: ExternalSpec = ExternalSpec()
+    external: ExternalSpec = ExternalSpec.model_construct()
     """Settings for `external`."""
 
     def flaws(self) -> Iterator[Flaw]:

@@ -136,13 +136,13 @@ class VaultSpec(Model):
 class SecuritySpec(Model):
     """Encryption on the wire, who may do what, and how secrets change."""
 
-    tls: TlsSpec = TlsSpec()
+    tls: TlsSpec = TlsSpec.model_construct()
     """Encryption on the wire."""
-    access: AccessSpec = AccessSpec()
+    access: AccessSpec = AccessSpec.model_construct()
     """Who may do what."""
-    rotation: RotationSpec = RotationSpec()
+    rotation: RotationSpec = RotationSpec.model_construct()
     """How passwords change."""
     audit: bool = True
     """Whether what operators do, and what is refused, is kept in an append-only log."""
-    vault: VaultSpec = VaultSpec()
+    vault: VaultSpec = VaultSpec.model_construct()
     """Where applications outside find their secrets."""

@@ -97,9 +97,9 @@ class ServiceSpec(Model):
     """Namespaces that it may only read."""
     addresses: AddressRanges = ()
     """Where it connects from; empty: wherever `network.allow` lets in."""
-    pool: PoolSpec = PoolSpec()
+    pool: PoolSpec = PoolSpec.model_construct()
     """The connections of one instance."""
-    instances: InstancesSpec = InstancesSpec()
+    instances: InstancesSpec = InstancesSpec.model_construct()
     """How many instances run at the same time."""
 
     def flaws(self) -> Iterator[Flaw]:

@@ -10,14 +10,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import httpx
+from typing import TYPE_CHECKING, Any, Self
 
 from holdfast.supervisor import admission
 from holdfast.supervisor.lease import MARGIN_S, Ballot, Lease, lease_s
 from holdfast.supervisor.protocol import API
 from holdfast.topology.hosts import WatchOrder
+
+if TYPE_CHECKING:
+    import httpx
 
 ROUND_S = 0.5
 """Between two rounds of questions."""
@@ -53,6 +54,8 @@ class Quorum:
         self._ballot = Ballot(VOTE_LASTS_S)
         self._views: dict[str, tuple[float, frozenset[str]]] = {}
         self._peers: dict[str, httpx.AsyncClient] = {}
+        import httpx  # here: a machine that is alone, most of them, needs none of it
+
         context = admission.client_context(folder)
         for machine, url in order.machines.items():
             if machine != own:
@@ -107,16 +110,22 @@ class Quorum:
     async def _keep_asking(self, machine: str) -> None:
         while True:
             began_s = time.monotonic()
-            with contextlib.suppress(httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 told = await self._ask(machine, "beats", {})
                 self._views[machine] = (time.monotonic(), frozenset(str(each) for each in told["gone"]))
                 self.lease.answered_s[machine] = began_s
             await asyncio.sleep(ROUND_S)
 
     async def _ask(self, machine: str, what: str, body: Mapping[str, object]) -> dict[str, Any]:
-        async with asyncio.timeout(2 * ANSWER_BOUND_S):
-            answer = await self._peers[machine].post(f"{API}/{what}/{self._cache}", json=body)
-        answer.raise_for_status()
+        """Raises: OSError where it was not answered with success, ValueError where with what is no JSON."""
+        import httpx
+
+        try:
+            async with asyncio.timeout(2 * ANSWER_BOUND_S):
+                answer = await self._peers[machine].post(f"{API}/{what}/{self._cache}", json=body)
+            answer.raise_for_status()
+        except httpx.HTTPError as failed:
+            raise OSError(str(failed)) from failed
         return dict(answer.json())
 
     async def _keep_judging(self) -> None:
@@ -145,7 +154,7 @@ class Quorum:
             return
         votes = [self.lease.own]
         for peer in views:
-            with contextlib.suppress(httpx.HTTPError, ValueError, TimeoutError):
+            with contextlib.suppress(OSError, ValueError):
                 if (await self._ask(peer, "votes", {"gone": machine})).get("granted") is True:
                     votes.append(peer)
         if len(votes) < self.lease.majority:

@@ -1,14 +1,18 @@
 """What each section refuses, and what it makes of the shortest file."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from holdfast.spec.cache import Spec
+from holdfast.spec.keyspace import NamespaceSpec
 from holdfast.spec.memory import EvictionPolicy
+from holdfast.spec.model import Model
 from holdfast.spec.network import AddressRange
 from holdfast.spec.security import TlsMode
+from holdfast.spec.service import ServiceSpec
 from holdfast.spec.topology import Mode, TopologySpec
 
 
@@ -22,6 +26,25 @@ def test_a_name_alone_is_a_cache() -> None:
     assert shop.memory.policy is EvictionPolicy.VOLATILE_LRU
     assert shop.security.tls.mode is TlsMode.WHERE_AVAILABLE
     assert shop.network.bind == ("127.0.0.1",)
+
+
+def sections_of(model: type[Model]) -> Iterator[type[Model]]:
+    """The model and every model below it."""
+    yield model
+    for field in model.model_fields.values():
+        if isinstance(field.default, Model):
+            yield from sections_of(type(field.default))
+
+
+@pytest.mark.parametrize(
+    "model", [*sections_of(Spec), *sections_of(NamespaceSpec), *sections_of(ServiceSpec)]
+)
+def test_a_default_is_what_a_section_without_keys_is(model: type[Model]) -> None:
+    """Defaults are written without being validated, which is what takes time when a command starts."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, Model):
+            checked = type(field.default).model_validate({})
+            assert (field.default, field.default.model_fields_set) == (checked, set()), name
 
 
 def test_a_scalar_stands_for_its_section() -> None:
