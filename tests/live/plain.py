@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,12 +12,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.live.ports import LOOPBACK, free_ports
+
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.connection import Endpoint
 from holdfast.engine.pipeline import Pipeline, Raw, Word, refusal
 from holdfast.errors import HoldfastError
 
-LOOPBACK = "127.0.0.1"
 READY_S = 20.0
 
 
@@ -195,25 +195,3 @@ async def send(pipe: Pipeline, *commands: Sequence[Word]) -> list[Raw]:
     for words, reply in zip(commands, replies, strict=True):
         assert not refusal(reply), f"{words[:2]}: {reply}"
     return replies
-
-
-def free_ports(count: int) -> list[int]:
-    """Below 45536, so that the bus port of a cluster's node fits too."""
-    found: list[int] = []
-    while len(found) < count:
-        with socket.socket() as holder:
-            holder.bind((LOOPBACK, 0))
-            port = int(holder.getsockname()[1])
-        if port > 55_535 or port in found or not _free(port + 10_000):
-            continue
-        found.append(port)
-    return found
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as holder:
-        try:
-            holder.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True

@@ -117,7 +117,7 @@ def test_a_hung_node_is_shown_as_silent_and_named(bench: Bench) -> None:
         status = bench.run("status", "shop", "--json")
         facts = status.facts
         assert (status.code, node(facts, "n1")["reach"], node(facts, "n1")["pid"]) == (3, "silent", hung)
-        assert facts["took_ms"] < SILENCE_SEEN_S * 1000 + 500
+        assert facts["took_ms"] < SILENCE_SEEN_S * 1000 + 3000
         mend = next(each["mend"] for each in facts["problems"] if each["node"] == "n1")
         assert f"kill -9 {hung}" in mend
     finally:

@@ -15,13 +15,13 @@ from typing import Any
 
 import redis
 from tests.live.conftest import need
+from tests.live.ports import LOOPBACK, free_port
 
 from holdfast.client import declare
 from holdfast.profile import NamespaceProfile
 from holdfast.testing import PrivateServer, private_server
 
 ENGINES = ("redis-7.0", "valkey-8.0", "valkey-8.1", "valkey-9.1")
-LOOPBACK = "127.0.0.1"
 
 
 def namespaces(**changes: Any) -> dict[str, NamespaceProfile]:
@@ -74,7 +74,7 @@ def cluster(engine: str, primaries: int = 3, replicas: int = 0) -> Iterator[list
     with ExitStack() as stack:
         servers = []
         for _ in range(primaries * (1 + replicas)):
-            bus = _free_port()
+            bus = free_port()
             servers.append(
                 stack.enter_context(
                     engine_server(
@@ -154,13 +154,7 @@ def _quietly(call: Callable[[], Any]) -> bool:
     return True
 
 
-def _free_port() -> int:
-    with socket.socket() as holder:
-        holder.bind((LOOPBACK, 0))
-        return int(holder.getsockname()[1])
-
-
-def until(look: Callable[[], Any], bound_s: float = 15.0) -> Any:
+def until(look: Callable[[], Any], bound_s: float = 40.0) -> Any:
     """What `look` returns once that is true; fails when it is not in time."""
     end = time.monotonic() + bound_s
     while not (found := look()):

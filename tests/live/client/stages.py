@@ -15,8 +15,9 @@ from typing import Any
 
 import redis
 from tests.live.client.coherence import SILENCE_S, hot_keys
-from tests.live.client.servers import LOOPBACK, Relay, cluster, engine_server, raw, replicated, until
+from tests.live.client.servers import Relay, cluster, engine_server, raw, replicated, until
 from tests.live.conftest import need
+from tests.live.ports import LOOPBACK
 
 from holdfast.client.keys import slot_of
 from holdfast.testing import PrivateServer, private_server

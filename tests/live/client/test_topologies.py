@@ -456,7 +456,7 @@ def test_a_dead_replica_costs_nothing_but_a_look_at_the_primary(engine: str) -> 
             os.kill(servers[1].pid, signal.SIGKILL)
             began = time.monotonic()
             assert [values.get(no=n) for n in range(50)] == list(range(50))
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("engine", ["redis-7.0", "valkey-9.1"])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 from tests.live.conftest import AT_HAND, Bench, need
-from tests.live.plain import LOOPBACK, free_ports
+from tests.live.ports import LOOPBACK, free_ports
 from tests.unit.codec import corpus
 from tests.unit.codec.corpus import same_bytes
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.live.ports import LOOPBACK, free_port
 
 from holdfast.engine.acl import (
     OWN_USERS,
@@ -31,7 +32,6 @@ from holdfast.engine.sentinel_config import sentinel_config, sentinel_directives
 from holdfast.engine.tls import issue, make_authority
 from holdfast.spec.cache import Spec
 
-LOOPBACK = "127.0.0.1"
 NAMESPACES = {
     "bill.inquiry": {"pattern": "bill:inquiry:{customerId}:{month}", "ttl": "1h"},
     "auth.session": {"pattern": "auth:session:{userId}:{sessionId}", "ttl": "1h"},
@@ -59,16 +59,6 @@ def cache_spec(**sections: Any) -> Spec:
         **sections,
     }
     return Spec.model_validate(whole)
-
-
-def free_port() -> int:
-    """Below 55536, so that the old engines' bus port fits too."""
-    while True:
-        with socket.socket() as holder:
-            holder.bind((LOOPBACK, 0))
-            port = int(holder.getsockname()[1])
-        if port <= 55_535:
-            return port
 
 
 def make_tls(folder: Path, now: datetime.datetime | None = None, days: int = 30) -> TlsFiles:
@@ -195,7 +185,7 @@ async def _started(server: Server, ready: bool) -> AsyncIterator[Server]:
         await server.process.kill()
 
 
-async def until(look: Callable[[], Any], bound_s: float = 15.0) -> Any:
+async def until(look: Callable[[], Any], bound_s: float = 40.0) -> Any:
     """What the coroutine function `look` returns once that is true."""
     import asyncio
 

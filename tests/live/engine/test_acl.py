@@ -8,16 +8,8 @@ from typing import Any
 
 import pytest
 from tests.live.conftest import AT_HAND
-from tests.live.engine.servers import (
-    HASHES,
-    LOOPBACK,
-    Server,
-    cache_spec,
-    free_port,
-    password,
-    running,
-    running_sentinel,
-)
+from tests.live.engine.servers import HASHES, Server, cache_spec, password, running, running_sentinel
+from tests.live.ports import LOOPBACK, free_port
 
 from holdfast.engine.acl import (
     BACKUP_USER,

@@ -8,16 +8,8 @@ from typing import Any
 
 import pytest
 from tests.live.conftest import AT_HAND, need
-from tests.live.engine.servers import (
-    LOOPBACK,
-    Server,
-    cache_spec,
-    free_port,
-    make_tls,
-    running,
-    running_sentinel,
-    until,
-)
+from tests.live.engine.servers import Server, cache_spec, make_tls, running, running_sentinel, until
+from tests.live.ports import LOOPBACK, free_port
 
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.connection import CommandRefused, EngineNode

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from tests.live.conftest import AT_HAND, need
-from tests.live.engine.servers import LOOPBACK, Server, cache_spec, make_tls, running, until, write_tls
+from tests.live.engine.servers import Server, cache_spec, make_tls, running, until, write_tls
+from tests.live.ports import LOOPBACK
 
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.connection import Endpoint, EngineNode, NodeGone, NodeSilent, TlsTrust

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tests.live.migrate.plain import LOOPBACK
+from tests.live.ports import LOOPBACK
 
 PIECE_BYTES = 1 << 16
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,21 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from tests.live.ports import LOOPBACK, free_port
 
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.facts import TlsFiles
-
-LOOPBACK = "127.0.0.1"
-
-
-def free_port() -> int:
-    """Below 55536, so that a cluster's bus port fits too."""
-    while True:
-        with socket.socket() as holder:
-            holder.bind((LOOPBACK, 0))
-            port = int(holder.getsockname()[1])
-        if port <= 55_535:
-            return port
 
 
 @dataclass

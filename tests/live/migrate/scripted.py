@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.live.migrate.plain import LOOPBACK, Plain
+from tests.live.migrate.plain import Plain
+from tests.live.ports import LOOPBACK
 
 from holdfast.codec.crc import crc64
 from holdfast.engine.connection import Endpoint, EngineNode

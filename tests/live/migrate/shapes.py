@@ -14,7 +14,8 @@ from typing import Any
 
 import redis
 from tests.live.conftest import until
-from tests.live.migrate.plain import LOOPBACK, Plain, free_port, plain
+from tests.live.migrate.plain import Plain, plain
+from tests.live.ports import LOOPBACK, free_port
 
 from holdfast.engine.build import EngineBuild
 from holdfast.engine.facts import TlsFiles

@@ -18,8 +18,9 @@ from tests.live.conftest import Bench, need, until
 from tests.live.engine.servers import make_tls
 from tests.live.migrate.cutting import Wire
 from tests.live.migrate.journey import benched
-from tests.live.migrate.plain import LOOPBACK, Plain, free_port, plain
+from tests.live.migrate.plain import Plain, plain
 from tests.live.migrate.test_journey import fill
+from tests.live.ports import LOOPBACK, free_port
 
 
 def test_a_valkey_8_1_told_replicaof_the_relay_takes_a_redis_8_data_set(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from tests.live.conftest import Bench, need, until
 from tests.live.migrate.applications import Applications
 from tests.live.migrate.journey import benched, folder, in_step, status
-from tests.live.migrate.plain import LOOPBACK, Plain, plain
+from tests.live.migrate.plain import Plain, plain
+from tests.live.ports import LOOPBACK
 
 
 def follow(replica: Plain, primary: Plain) -> None:

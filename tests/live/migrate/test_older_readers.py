@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tests.live.conftest import need
 from tests.live.migrate.old_engine import redis_5
-from tests.live.migrate.plain import LOOPBACK, Plain, plain
+from tests.live.migrate.plain import Plain, plain
 from tests.live.migrate.scripted import relaying
+from tests.live.ports import LOOPBACK
 
 from holdfast.engine.connection import Endpoint, EngineNode
 from holdfast.migrate.observe import ask_server

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 from tests.live.conftest import need
-from tests.live.migrate.plain import LOOPBACK, Plain, plain
+from tests.live.migrate.plain import Plain, plain
 from tests.live.migrate.scripted import OFFSET, Scripted, rdb, relaying, string
+from tests.live.ports import LOOPBACK
 
 from holdfast.codec.rdb.errors import RdbError, UnknownRdbType, UnknownRdbVersion, WrongChecksum
 from holdfast.codec.stream import write_command

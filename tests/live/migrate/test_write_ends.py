@@ -10,8 +10,9 @@ import redis
 from tests.live.conftest import need, until
 from tests.live.engine.servers import make_tls
 from tests.live.migrate.journey import benched, in_step, status
-from tests.live.migrate.plain import LOOPBACK, Plain, plain
+from tests.live.migrate.plain import Plain, plain
 from tests.live.migrate.test_journey import fill
+from tests.live.ports import LOOPBACK
 
 
 def refused(client: Any) -> bool:

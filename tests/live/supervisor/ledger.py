@@ -125,6 +125,11 @@ class Writers:
             thread.join(timeout=20)
 
     @property
+    def errors(self) -> int:
+        """How often a command failed, or its connection did."""
+        return sum(account.errors for account in self.accounts.values())
+
+    @property
     def longest_gap_s(self) -> float:
         return max(account.longest_gap_s for account in self.accounts.values())
 

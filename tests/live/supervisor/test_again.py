@@ -56,7 +56,7 @@ def test_a_primary_that_fails_again_and_again_is_replaced_each_time(bench: Bench
         took_s = time.monotonic() - began_s
         time.sleep(1.0)
     assert killed == [mine[0], mine[1]] * 2
-    assert took_s < 2 * NODE_TIMEOUT_MS / 1000 + HANG_S  # else they might have voted anyway
+    assert took_s < 2 * NODE_TIMEOUT_MS / 1000 + 8  # else they might have voted anyway
     assert writers.lost() == 0
     assert writers.longest_gap_s < HANG_S
     ways = [event["way"] for event in events(bench, "failover")]

@@ -175,7 +175,8 @@ def test_a_killed_supervisor_disturbs_nobody_and_the_next_one_guards_on(bench: B
         time.sleep(1.0)
         assert bench.run("up", "shop").code == 0  # starts the next supervisor, which adopts
     assert bench.pids() == before
-    assert writers.longest_gap_s < 1.0
+    assert writers.errors == 0
+    assert writers.longest_gap_s < HANG_S
     time.sleep(1.5)
     os.kill(before[shard["primary"]], signal.SIGKILL)
     until(lambda: any(way.roles()[name] == "master" for name in shard["replicas"]), bound_s=HANG_S)
