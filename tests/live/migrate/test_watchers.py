@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tests.live.conftest import need
 from tests.live.migrate.journey import benched
-from tests.live.migrate.plain import LOOPBACK, plain
+from tests.live.migrate.plain import plain
 from tests.live.migrate.shapes import WATCHED, Made, an_end
+from tests.live.ports import LOOPBACK
 
 from holdfast.engine.connection import Credentials
 from holdfast.migrate.ends import End, Layout
