@@ -45,7 +45,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         for mode in failover.MODES
         for engine in failover.ENGINES
     },
-    quiet.NAME: quiet.run,
+    **{f"{quiet.NAME}-{engine}": functools.partial(quiet.run, engine=engine) for engine in failover.ENGINES},
     migrate.NAME: migrate.run,
     cutover.NAME: cutover.run,
     cutover_write.NAME: cutover_write.run,

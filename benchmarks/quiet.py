@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import psutil
 import redis
 
+from benchmarks.failover import ENGINES, NotAtHand
 from benchmarks.failover_rig import CACHE, Rig, Shard, keys_in
 from benchmarks.machine import this_machine
 from benchmarks.results import Section, table
@@ -22,7 +23,6 @@ from benchmarks.workshop import ROOT, CommandFailed, say, workshop
 from holdfast.engine.build import EngineBuild
 
 NAME = "quiet"
-ENGINES = ("valkey-9.1", "redis-7.0")
 LOAD_S, QUICK_LOAD_S = 600.0, 10.0
 IDLE_S, QUICK_IDLE_S = 60.0, 5.0
 SAVE_EVERY_S = 30.0
@@ -48,19 +48,19 @@ class Measured:
     """Kinds of what happened under load and should not have."""
 
 
-def run(at_hand: dict[str, EngineBuild], wanted: Sequence[str], *, quick: bool) -> Section:
-    """Measure every engine that is at hand and wanted."""
+def run(at_hand: dict[str, EngineBuild], wanted: Sequence[str], *, engine: str, quick: bool) -> Section:
+    """Measure one engine. Raises: NotAtHand when it is not there, or not among those wanted."""
+    if engine not in at_hand or engine not in (wanted or ENGINES):
+        raise NotAtHand(engine)
     machine = this_machine()
     load_s = QUICK_LOAD_S if quick else LOAD_S
     idle_s = QUICK_IDLE_S if quick else IDLE_S
-    measured: list[Measured] = []
-    for name in ENGINES:
-        if name not in at_hand or name not in (wanted or ENGINES):
-            continue
-        with workshop() as shop, closing(Rig.made(shop, name, "cluster")) as rig:
-            measured.append(_measure(rig, name, at_hand[name].version_text, idle_s, load_s))
-        said = measured[-1]
-        say(f"{name}: idle {said.idle_percent:.2f} %, under load {said.busy_percent:.2f} %, {said.events}")
+    version = at_hand[engine].version_text
+    with workshop() as shop, closing(Rig.made(shop, engine, "cluster")) as rig:
+        measured = _measure(rig, engine, version, idle_s, load_s)
+    say(
+        f"{engine}: idle {measured.idle_percent:.2f} %, under load {measured.busy_percent:.2f} %, {measured.events}"
+    )
     text = [
         f"{machine}.",
         "",
@@ -70,10 +70,11 @@ def run(at_hand: dict[str, EngineBuild], wanted: Sequence[str], *, quick: bool) 
         "",
         table(
             ["engine", "idle, % of a core", f"target < {TARGET_PERCENT} %", "under load, %", "requests/s", "BGSAVEs", "events (target: none)"],
-            [_cells(each) for each in measured],
+            [_cells(measured)],
         ),
     ]  # fmt: skip
-    return Section(NAME, "The supervisor when nothing is wrong", "\n".join(text))
+    title = f"The supervisor when nothing is wrong: {engine} ({version})"
+    return Section(f"{NAME}-{engine}", title, "\n".join(text))
 
 
 def _cells(each: Measured) -> list[str]:
