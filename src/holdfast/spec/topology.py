@@ -49,6 +49,10 @@ class TopologySpec(Model):
     """Replicas that copy from a new primary at the same time, in mode `sentinel`."""
     require_full_coverage: bool = Field(default=False, alias="full_coverage")
     """Whether a cluster that lost a shard refuses all keys, and not only those of that shard."""
+    unattended_takeover: bool = False
+    """Whether replicas of a cluster take over without a vote, and without waiting for a person, where so many primaries died at
+    once that no vote can be won and nothing on disk holds what they had: only while every server that does not answer is known
+    to be dead to this machine's supervisor. What they had acknowledged and not yet copied is lost. Without it, `holdfast repair`."""
     port: int | None = Field(default=None, ge=1, le=65535)
     """The first port wished; without it free ones are chosen and kept."""
 

@@ -76,16 +76,22 @@ async def in_cluster(takeover: Takeover) -> Taken:
 
 
 async def _without_vote(takeover: Takeover, taken: Taken, voices: Sequence[Voice]) -> None:
-    """No majority is left to vote. Where each node that does not answer is known to be dead, for this supervisor was
-    its parent, there is nobody who could object: the best replica takes its place rather than that a start from an older
-    snapshot, or from nothing, takes its data away.
+    """No majority is left to vote. An append-only file holds all that was acknowledged: the old primary is started from it.
+    Without one its start would take away what its replicas hold, and a replica that takes over without a vote may meet one
+    who was only unseen: a person decides, now or beforehand in the spec. Even then only where each node that does not answer
+    is known to be dead, for this supervisor was its parent.
     """
     taken.words = "fewer than half of the primaries are left: no vote can be won"
+    if rules.keeps_all(takeover.files()):
+        return
+    taken.waits_for_word = bool(taken.holders)
+    if not takeover.order.unattended_takeover or not takeover.nobody_else(taken.heard):
+        return
     wanting = rules.candidates(takeover.dead_id, voices)
     knowing = [
         each for each in wanting if rules.knows_slots(each, takeover.dead_id) and takeover.outlived(each.name)
     ]
-    if not knowing or rules.keeps_all(takeover.files()) or not takeover.nobody_else(taken.heard):
+    if not knowing:
         return
     heir = knowing[0]
     taken.asked = (*taken.asked, heir.name)

@@ -211,9 +211,9 @@ class Guardian:
             if not refusal:
                 return taken
             if refusal != refused:
-                self._events.add(
-                    "refused", self.order.cache, name, {"why": refusal, "instead": "holdfast up"}
-                )
+                verb = "repair" if taken.waits_for_word else "up"
+                instead = f"holdfast {verb} {self.order.cache}"
+                self._events.add("refused", self.order.cache, name, {"why": refusal, "instead": instead})
             refused = refusal
             await asyncio.sleep(JUDGE_AGAIN_S)
             if self._nodes[name].node.state in {ProcessState.RUNNING, ProcessState.STOPPED}:
@@ -251,6 +251,11 @@ class Guardian:
             return "this machine is cut off from the majority of the cache's machines"
         if taken.heir:
             return taken.words if clustered and taken.known_ms is None else ""
+        if taken.waits_for_word:
+            return (
+                f"{taken.words}, {', '.join(taken.holders)} may hold more than what is on its disk, and only a person may have "
+                "it take over without a vote"
+            )
         if not taken.was_primary and taken.heard:
             return ""  # a replica: whatever it holds is replaced by its primary's data
         # A follower that does not answer now may be alive behind a cut link; one of ours is known to be dead. Where it was

@@ -32,7 +32,7 @@ class Way(StrEnum):
     HURRIED = "asked, the voters' rest cut short"
     """The same, with a shorter node timeout meanwhile: they had voted about this primary a short while ago."""
     ENGINE = "by the engine alone"
-    UNVOTED = "without a vote: no majority was left, and all who were missing are known to be dead"
+    UNVOTED = "without a vote, as the spec allows: no majority was left, and all who were missing are known to be dead"
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ class Taken:
     """Names of the servers that answered."""
     holders: tuple[str, ...] = ()
     """Its replicas that answered and hold keys."""
+    waits_for_word: bool = False
+    """Whether only a person may say that one of the holders takes over."""
     voters: frozenset[str] = frozenset()
     """In a cluster: the other primaries."""
 

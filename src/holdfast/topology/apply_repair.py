@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from holdfast.engine.connection import EngineNode
+from holdfast.engine.connection import CommandRefused, EngineNode
 from holdfast.errors import HoldfastError
 from holdfast.spec.topology import Mode
 from holdfast.topology import apply_sentinel
@@ -188,13 +188,19 @@ async def take_over(cache: LiveCache, step: TakeOver) -> None:
     """CLUSTER FAILOVER TAKEOVER, or REPLICAOF NO ONE; judged by the role. Raises: NotRepaired."""
     clustered = cache.spec.topology.mode is Mode.CLUSTER
     words = ("CLUSTER", "FAILOVER", "TAKEOVER") if clustered else ("REPLICAOF", "NO", "ONE")
-    async with await cache.connect(step.node) as node:
-        await node.ask(*words)
 
     async def is_primary() -> bool:
         node = (await cache.look()).node(step.node)
         return node.role is Role.PRIMARY and (not clustered or bool(node.slots))
 
+    try:
+        async with await cache.connect(step.node) as node:
+            await node.ask(*words)
+    except CommandRefused:
+        if (
+            not await is_primary()
+        ):  # else it was elected: an earlier step of this repair gave the cluster its majority back
+            raise
     await _until(is_primary, step.node, "does not become the primary")
     if not clustered:
         await cache.prepare(cache.record.member(step.node), None)

@@ -68,6 +68,8 @@ class WatchOrder:
     """Whether primaries are switched back when a zone has come to hold a majority of them."""
     quiet_until_s: float = 0.0
     """Until when the cache is in maintenance, in seconds since 1970: primaries are not switched back before."""
+    unattended_takeover: bool = False
+    """The operator's standing word, from the spec, that a replica may take over without a vote."""
     audit: bool = True
     """Whether what the nodes refuse is carried into the machine's audit log."""
 

@@ -159,6 +159,7 @@ class LiveCache:
             ca_pem=self.store.authority_cert(tls.ca_days).decode() if self.record.tls else "",
             machines=self._machines(),
             quiet_until_s=quiet.until_s if quiet else 0.0,
+            unattended_takeover=self.spec.topology.unattended_takeover,
             audit=self.spec.security.audit,
         )
 

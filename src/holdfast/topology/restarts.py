@@ -68,8 +68,10 @@ def restarts(seen: SeenCache, mode: Mode) -> Restarts:
             waiting.append((node, up[0]))
             continue
         whole = bool(up) and comes_back_whole(files, up[0])
-        if up and not whole and not (files.holds_keys and mode is Mode.CLUSTER):
-            # In a cluster without a majority nobody can be elected, and its own files are the way, however old.
+        if up and not whole and _majority_comes_back(seen, mode):
+            waiting.append((node, up[0]))
+            continue
+        if up and not whole:
             raise _loss(seen, node, files, up[0])
         if down and not files.holds_keys:
             raise _loss(seen, node, files, down[0])
@@ -99,13 +101,32 @@ def followers_of(primary: SeenNode, seen: SeenCache) -> tuple[list[SeenNode], li
 def can_be_replaced(dead: SeenNode, seen: SeenCache, mode: Mode) -> bool:
     """Whether those that vote about a successor have a majority."""
     if mode is Mode.CLUSTER:
-        voters = [node for node in seen.servers if node.is_up and node.role is Role.PRIMARY and node.slots]
-        gone = [node for node in seen.servers if not node.is_up and _was_primary(node)]
+        voters, gone = _voters(seen)
         return len(voters) > (len(voters) + len(gone)) / 2
     if mode is Mode.SENTINEL:
         watching = [node for node in seen.sentinels if node.is_up and node.monitored == dead.name]
         return len(watching) > len(seen.sentinels) / 2
     return False
+
+
+def _voters(seen: SeenCache) -> tuple[list[SeenNode], list[SeenNode]]:
+    """Of a cluster: those that vote, and those that would if they ran."""
+    voters = [node for node in seen.servers if node.is_up and node.role is Role.PRIMARY and node.slots]
+    return voters, [node for node in seen.servers if not node.is_up and _was_primary(node)]
+
+
+def _majority_comes_back(seen: SeenCache, mode: Mode) -> bool:
+    """Whether a cluster's voters are a majority again once those are started that come back with all they had."""
+    if mode is not Mode.CLUSTER:
+        return False
+    voters, gone = _voters(seen)
+    returning = 0
+    for node in gone:
+        up, _ = followers_of(node, seen)
+        files = node.process.files
+        if node.process.state is not ProcessState.RUNNING and files is not None:
+            returning += comes_back_whole(files, up[0]) if up else files.appended and files.holds_keys
+    return len(voters) + returning > (len(voters) + len(gone)) / 2
 
 
 def _is_replaced(seen: SeenCache, mode: Mode) -> bool:

@@ -24,14 +24,16 @@ def up(
     replicas: int = 1,
     persistence: str = "",
     timeout: str = SLOW_VOTE,
+    topology: str = "",
 ) -> Way:
+    """A cache that is watched over. Args: `topology`, more of that section (`, key: value`)."""
     build = need(engine)
     shards = 3 if mode == "cluster" else 1
     path = bench.spec(
         "format: 1\n"
         "cache: {name: shop}\n"
         f'engine: {{name: {build.name}, version: "{build.version[0]}.{build.version[1]}"}}\n'
-        f"topology: {{mode: {mode}, shards: {shards}, replicas: {replicas}, zones: [a, b, c], node_timeout: {timeout}}}\n"
+        f"topology: {{mode: {mode}, shards: {shards}, replicas: {replicas}, zones: [a, b, c], node_timeout: {timeout}{topology}}}\n"
         "memory: {maxmemory: 64mb}\n"
         f"{persistence}"
     )
@@ -86,4 +88,7 @@ def await_health(bench: Bench, bound_s: float) -> None:
         time.sleep(0.2)
 
 
+UNVOTED = ", unattended_takeover: true"
+NOTHING_KEPT = "persistence: {rdb: {enabled: false}}\n"
+SNAPSHOTS = 'persistence: {rdb: {enabled: true, save: ["3600 1"]}}\n'
 KEPT = "persistence: {aof: {enabled: true, fsync: everysec}}\n"

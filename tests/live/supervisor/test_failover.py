@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
 from tests.live.conftest import Bench, until
-from tests.live.supervisor.guarded import HANG_S, KEPT, await_health, events, shards_of, up
+from tests.live.supervisor.guarded import (
+    HANG_S,
+    KEPT,
+    NOTHING_KEPT,
+    SNAPSHOTS,
+    UNVOTED,
+    await_health,
+    events,
+    shards_of,
+    up,
+)
 from tests.live.supervisor.ledger import Way, Writers
 
 
@@ -142,6 +154,67 @@ def test_two_of_three_primaries_killed_at_once_come_back(bench: Bench) -> None:
             os.kill(pids[shard["primary"]], signal.SIGKILL)
         await_health(bench, 60)
     assert writers.lost() == 0
+
+
+@contextlib.contextmanager
+def both(way: Way, shards: list[dict[str, Any]]) -> Iterator[list[Writers]]:
+    """Writers to the first two shards, each acknowledged by a replica."""
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(Writers(way, [one["primary"], *one["replicas"]], one["slots"], wait=1))
+            for one in shards[:2]
+        ]
+
+
+def kill_two_primaries(bench: Bench) -> None:
+    shards, pids = shards_of(bench), bench.pids()
+    for shard in shards[:2]:
+        os.kill(pids[shard["primary"]], signal.SIGKILL)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kept", [NOTHING_KEPT, SNAPSHOTS], ids=["nothing", "an old snapshot"])
+@pytest.mark.parametrize("engine", ["valkey-9.1", "redis-7.0"])
+def test_where_no_vote_can_be_won_and_no_disk_holds_what_they_had_a_person_decides(
+    bench: Bench, engine: str, kept: str
+) -> None:
+    way = up(bench, engine, "cluster", persistence=kept, timeout="5s")
+    shards = shards_of(bench)
+    heirs = [name for shard in shards[:2] for name in shard["replicas"]]
+    with both(way, shards) as writers:
+        if kept == SNAPSHOTS:
+            for shard in shards[:2]:
+                with way.node(shard["primary"]) as node:
+                    node.save()
+        time.sleep(1.0)
+        kill_two_primaries(bench)
+        refused = until(lambda: len(each := events(bench, "refused")) >= 2 and each, bound_s=30)
+        assert all(event["instead"] == "holdfast repair shop" for event in refused)
+        assert all("only a person" in event["why"] for event in refused)
+        time.sleep(3.0)
+        assert {way.roles()[name] for name in heirs} == {"slave"}
+        up_again = bench.run("up", "shop")
+        assert up_again.code == 1, up_again.out
+        assert "holdfast repair shop" in up_again.err
+        bench.run("repair", "shop", "--yes", "--confirm", "shop", check=True)
+        await_health(bench, 60)
+    assert [each.lost() for each in writers] == [0, 0]
+    assert bench.run("plan", "shop").code == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["valkey-9.1", "redis-7.0"])
+def test_a_person_may_decide_beforehand_that_replicas_take_over_without_a_vote(
+    bench: Bench, engine: str
+) -> None:
+    way = up(bench, engine, "cluster", persistence=NOTHING_KEPT, timeout="5s", topology=UNVOTED)
+    shards = shards_of(bench)
+    with both(way, shards) as writers:
+        time.sleep(1.0)
+        kill_two_primaries(bench)
+        await_health(bench, 60)
+    assert [each.lost() for each in writers] == [0, 0]
+    assert any(event["way"].startswith("without a vote") for event in events(bench, "failover"))
 
 
 def test_a_whole_zone_killed_at_once_is_survived_and_primaries_go_home(bench: Bench) -> None:

@@ -93,18 +93,29 @@ def test_a_cluster_elects_first_while_it_has_a_majority(files: DataFiles) -> Non
     assert (start, waiting) == (("n6",), ("n1",))
 
 
-def test_without_a_majority_a_cluster_comes_back_from_disk_and_says_from_when() -> None:
+def test_a_cluster_whose_majority_comes_back_whole_elects_the_others_heirs() -> None:
     nodes = (
         down("n1", SNAPSHOT),
         up("n2", follows="n1", offset=9000),
         down("n3", APPENDED),
+        up("n4", follows="n3", offset=9000),
         up("n5", shard=2),
     )
-    start, waiting, notes = judged(Mode.CLUSTER, *nodes)
-    assert (start, waiting) == (("n1", "n3"), ())
-    assert notes == (
-        "n1 comes back with its snapshot of 2026-11-20T10:00:00+00:00: what was written after it is lost",
+    assert judged(Mode.CLUSTER, *nodes) == (("n3",), ("n1",), ())
+
+
+def test_without_a_majority_an_older_snapshot_does_not_take_the_place_of_what_a_replica_holds() -> None:
+    nodes = (
+        down("n1", SNAPSHOT),
+        up("n2", follows="n1", offset=9000),
+        down("n3", SNAPSHOT),
+        up("n4", follows="n3", offset=9000),
+        up("n5", shard=2),
     )
+    with pytest.raises(RestartWouldLose, match="holdfast repair shop") as lost:
+        judged(Mode.CLUSTER, *nodes)
+    assert (lost.value.node, lost.value.holder) == ("n1", "n2")
+    assert "snapshot of 2026-11-20" in str(lost.value)
 
 
 def test_without_a_majority_and_without_data_nothing_is_started() -> None:
