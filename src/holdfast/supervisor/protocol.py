@@ -15,7 +15,7 @@ from holdfast.topology.record import Kind, Member
 from holdfast.topology.seen import ProcessState, SeenProcess
 
 API = "/v1"
-LEVEL = 5
+LEVEL = 6
 """Raised with every change of what is spoken: a supervisor of another level is replaced, its nodes running on."""
 SPOKEN = f"{__version__} level {LEVEL}"
 IDLE_KEPT_S = 60
