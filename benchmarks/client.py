@@ -14,7 +14,15 @@ from dataclasses import dataclass
 
 from benchmarks.client_hits import HITS
 from benchmarks.client_rounds import Candidate, Measured, in_rounds
-from benchmarks.client_servers import ASYNC_L2, MANY, SYNC_L2
+from benchmarks.client_servers import (
+    ASYNC_L2,
+    BATCH_OURS,
+    BATCH_OURS_JSON,
+    BATCH_RAW,
+    BATCH_RAW_JSON,
+    MANY,
+    SYNC_L2,
+)
 from benchmarks.client_two_tiers import GET_OR_LOAD, LAG
 from benchmarks.machine import this_machine
 from benchmarks.results import Section, table
@@ -95,7 +103,7 @@ GROUPS = {
             "us",
             MANY,
             300,
-            (Target("holdfast", 1.2, ("raw socket and hiredis (floor)",)),),
+            (Target(BATCH_OURS, 1.2, (BATCH_RAW,)), Target(BATCH_OURS_JSON, 1.2, (BATCH_RAW_JSON,))),
         ),
         Group(
             "get-or-load",

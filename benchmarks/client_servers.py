@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.client_rounds import Candidate
@@ -18,6 +19,7 @@ from benchmarks.client_work import (
     ours,
     ours_async,
     port_of,
+    warm,
 )
 from holdfast.client.wire import pack
 
@@ -149,14 +151,37 @@ ASYNC_L2 = (
 )
 
 
+BATCH = 100
+
+
+def each_batch(get_many: Callable[[Sequence[str]], Any], keys: Sequence[str]) -> Callable[[int], None]:
+    """A hundred keys at a time; what came is dropped before the next are asked for, as by a caller who has used it."""
+    some = list(keys[:BATCH])
+
+    def work(operations: int) -> None:
+        for _ in range(operations):
+            get_many(some)
+
+    return work
+
+
 def batch_ours(url: str) -> Work:
     cache = ours(url)
-    values = cache.namespace("far", bytes)
-    some = FAR_KEYS[:100]
-    return Work(lambda n: [values.get_many(some) for _ in range(n)] and None, cache.close)
+    return Work(each_batch(cache.namespace("far", bytes).get_many, FAR_KEYS), cache.close)
 
 
-def batch_raw(url: str) -> Work:
+def batch_ours_json(url: str) -> Work:
+    cache = ours(url)
+    return Work(each_batch(cache.namespace("far").get_many, FAR_KEYS), cache.close)
+
+
+def batch_ours_near(url: str) -> Work:
+    cache = ours(url)
+    return Work(each_batch(warm(cache).get_many, KEYS), cache.close, lambda: warm(cache) and None)
+
+
+def raw_mget(url: str) -> tuple[Callable[[Sequence[str]], list[bytes]], Callable[[], None]]:
+    """A socket and a parser: the floor of any client in Python. Returns: MGET, and the socket's end."""
     import hiredis
 
     fill(url)
@@ -164,49 +189,65 @@ def batch_raw(url: str) -> Work:
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     parser = hiredis.Reader()
 
-    def work(operations: int) -> None:
-        for _ in range(operations):
-            link.sendall(pack(("MGET", *KEYS[:100])))
-            while parser.gets() is False:
-                parser.feed(link.recv(65536))
+    def mget(keys: Sequence[str]) -> list[bytes]:
+        link.sendall(pack(("MGET", *keys)))
+        while (values := parser.gets()) is False:
+            parser.feed(link.recv(65536))
+        return values  # type: ignore[no-any-return]
 
-    return Work(work, link.close)
+    return mget, link.close
+
+
+def batch_raw(url: str) -> Work:
+    mget, close = raw_mget(url)
+    return Work(each_batch(mget, FAR_KEYS), close)
 
 
 def batch_raw_by_key(url: str) -> Work:
     """The same, with what `get_many` hands out made of it."""
-    import hiredis
+    mget, close = raw_mget(url)
 
-    fill(url)
-    link = socket.create_connection(("127.0.0.1", port_of(url)))
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    parser, keys = hiredis.Reader(), FAR_KEYS[:100]
+    def get_many(keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: value for key, value in zip(keys, mget(keys), strict=True) if value is not None}
 
-    def get_many() -> dict[str, bytes]:
-        link.sendall(pack(("MGET", *keys)))
-        while (values := parser.gets()) is False:
-            parser.feed(link.recv(65536))
-        return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+    return Work(each_batch(get_many, FAR_KEYS), close)
 
-    return Work(lambda n: [get_many() for _ in range(n)] and None, link.close)
+
+def batch_raw_json(url: str) -> Work:
+    """The same, each value decoded."""
+    import orjson
+
+    mget, close = raw_mget(url)
+
+    def get_many(keys: Sequence[str]) -> dict[str, Any]:
+        replies = zip(keys, mget(keys), strict=True)
+        return {key: orjson.loads(value) for key, value in replies if value is not None}
+
+    return Work(each_batch(get_many, FAR_KEYS), close)
 
 
 def batch_redis(url: str) -> Work:
     link = fill(url)
-    return Work(lambda n: [link.mget(KEYS[:100]) for _ in range(n)] and None, link.close)
+    return Work(each_batch(link.mget, FAR_KEYS), link.close)
 
 
 def batch_valkey(url: str) -> Work:
     import valkey
 
     link: Any = valkey.Valkey(port=port_of(url))
-    return Work(lambda n: [link.mget(KEYS[:100]) for _ in range(n)] and None, link.close)
+    return Work(each_batch(link.mget, FAR_KEYS), link.close)
 
 
+BATCH_OURS, BATCH_OURS_JSON = "holdfast, bytes", "holdfast, JSON values"
+BATCH_RAW = "raw socket and hiredis (floor)"
+BATCH_RAW_JSON = "raw socket and hiredis, JSON decoded, values by key (floor of JSON)"
 MANY = (
-    Candidate("holdfast", batch_ours),
-    Candidate("raw socket and hiredis (floor)", batch_raw),
+    Candidate(BATCH_OURS, batch_ours),
+    Candidate(BATCH_RAW, batch_raw),
     Candidate("raw socket and hiredis, values by key (floor of the same result)", batch_raw_by_key),
+    Candidate(BATCH_OURS_JSON, batch_ours_json),
+    Candidate(BATCH_RAW_JSON, batch_raw_json),
     Candidate("redis-py", batch_redis),
     Candidate("valkey-py", batch_valkey),
+    Candidate("holdfast, all in the process's own memory", batch_ours_near),
 )

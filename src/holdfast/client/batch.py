@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from holdfast.client import many
 from holdfast.client.calls import ReadFrom, Request, WrongType, ask, first_error, judge, replica_of
 from holdfast.client.errors import CacheUnavailable, NodeLost, NodeUnreached
 from holdfast.client.first_tier import FillToken
@@ -39,7 +40,7 @@ class _Bundle:
 
 
 def get_many(
-    shared: Shared, family: Family, values: Values, keys: Sequence[str], where: ReadFrom, within_s: float
+    shared: Shared, family: Family, values: Values, keys: list[str], where: ReadFrom, within_s: float
 ) -> Policy:
     """Read many keys. Result: {key: value} of those that are there. Raises: as `ask`."""
     if where == "primary" and shared.slotless and not family.in_l1 and 1 < len(keys) <= _most(shared):
@@ -90,37 +91,26 @@ def get_many(
     return result
 
 
-def _plainly(shared: Shared, family: Family, values: Values, keys: Sequence[str], within_s: float) -> Policy:
+def _plainly(shared: Shared, family: Family, values: Values, keys: list[str], within_s: float) -> Policy:
     """One MGET to the only primary, its replies as they come."""
-    sent = Request((pack(("MGET", *keys)),), 0, "MGET", shared.clock.now() + within_s)
+    sent = Request((many.mget(keys),), 0, "MGET", shared.clock.now() + within_s)
     replies = yield from ask(shared, sent)
-    missing = 0
-    try:
-        together = b"".join(replies)
-    except TypeError:  # one that is not there
-        missing = replies.count(None)
-        present = {key: raw for key, raw in zip(keys, replies, strict=True) if raw is not None}
-        together = b"".join(present.values())
-    else:
-        present = dict(zip(keys, replies, strict=True))
-    if MAGIC[:1] not in together or MAGIC not in together:  # a byte is found much sooner than two
-        try:
-            result = values.decode_each(present)
-        except Unreadable:
-            pass  # one by one, so that it is known which
-        else:
-            shared.figures.hits_l2 += len(result)
-            shared.figures.misses += missing
-            return result
-    result = {}
-    for key, raw in present.items():
-        found = opened(shared, family, values, key, raw)
-        if found.stored is not None and 0 < found.stored.fresh_until_ms <= shared.clock.wall_ms():
-            found = Found(None)
-        count(shared, found)
-        if found.is_value:
-            result[key] = found.value
-    shared.figures.misses += missing
+    figures = shared.figures
+    found = values.by_key(keys, replies)
+    if found is not None:
+        figures.hits_l2 += len(found)
+        if len(found) < len(keys):
+            figures.misses += replies.count(None)
+        return found
+    result: dict[str, Any] = {}
+    now_ms = shared.clock.wall_ms()
+    for key, raw in zip(keys, replies, strict=True):
+        each = opened(shared, family, values, key, raw)
+        if each.stored is not None and 0 < each.stored.fresh_until_ms <= now_ms:
+            each = Found(None)
+        count(shared, each)
+        if each.is_value:
+            result[key] = each.value
     return result
 
 

@@ -14,9 +14,11 @@ from typing import Any
 
 import orjson
 
+from holdfast.client import many
 from holdfast.client.errors import NamespaceInvalid, ValueRefused
 
 MAGIC = b"\xc1H"
+"""Begins a header; `many` looks for it too."""
 VERSION = 1
 _HEADER = struct.Struct(">2sBBQI")
 HEADER_BYTES = _HEADER.size
@@ -157,17 +159,12 @@ class Values:
         except Exception as wrong:  # as in `decode`
             raise Unreadable(f"{type(wrong).__name__}: {str(wrong)[:200]}") from wrong
 
-    def decode_each(self, raws: dict[str, bytes]) -> dict[str, Any]:
-        """The values of bytes without a header. Raises: Unreadable, when one of them is."""
-        if self.codec == BYTES:
-            return raws
-        decode = self._decode.get(self.codec)
-        if decode is None:
-            raise Unreadable("it was written with another codec")
+    def by_key(self, keys: list[str], replies: list[Any]) -> dict[str, Any] | None:
+        """The values of those that are there, from bytes without a header; None where one of them has to be looked at."""
         try:
-            return {key: decode(raw) for key, raw in raws.items()}
-        except Exception as wrong:  # as in `decode`
-            raise Unreadable(f"{type(wrong).__name__}: {str(wrong)[:200]}") from wrong
+            return many.by_key(keys, replies, None if self.codec == BYTES else self._decode[self.codec])
+        except Exception:  # as in `decode`
+            return None
 
     def decode(self, stored: Stored) -> Any:
         """The value. Raises: Unreadable, whatever the bytes are."""

@@ -15,6 +15,7 @@ from holdfast.client.errors import (
     ValueRefused,
     ValueUnreadable,
 )
+from holdfast.client.kept import GONE
 from holdfast.client.load import Loading
 from holdfast.client.operations import Node, Policy
 from holdfast.client.reading import Read
@@ -196,12 +197,14 @@ class Verbs:
         near: dict[str, Any] = {}
         looks_near = where is None and self.family.in_l1
         far = [] if looks_near else keys
-        for key in keys if looks_near else ():
-            entry = self.shared.l1.get(key, self.values)
-            if entry is None:
-                far.append(key)
-            elif entry.value is not None:
-                near[key] = entry.value
+        if looks_near:
+            look = self.shared.l1.view(self.values).look
+            for key in keys:
+                value = look(key)
+                if value is GONE:
+                    far.append(key)
+                elif value is not None:
+                    near[key] = value
         if far:
             within = self._within(within_s or self._batch_s(len(far)))
             found = yield from batch.get_many(

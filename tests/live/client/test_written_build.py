@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[3]
 NOT_EACH_ENGINE = "not redis and not valkey-8 and not kill"
 CHOSEN = (
     "tests/unit/client/test_kept.py",
+    "tests/unit/client/test_many.py",
     "tests/unit/client/test_parts.py",
     "tests/live/client/test_basics.py",
     "tests/live/client/test_coherence.py",
