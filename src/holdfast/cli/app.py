@@ -12,13 +12,15 @@ from typing import Annotated
 
 import typer
 
+from holdfast.cli.terminal import HELP_OPTIONS
+
 app = typer.Typer(
     name="holdfast",
     help="Runs Redis and Valkey like a managed service, on machines you own.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP_OPTIONS},
 )
 
 
@@ -78,5 +80,5 @@ def _common(
     from holdfast.host.platform import refuse_unsupported
 
     console.set_debug(debug)
-    if context.invoked_subcommand and not {"-h", "--help"} & set(sys.argv[1:]):
+    if context.invoked_subcommand and not set(HELP_OPTIONS) & set(sys.argv[1:]):
         refuse_unsupported(sys.platform, context.invoked_subcommand)

@@ -91,7 +91,10 @@ def main() -> None:
     """Run the command line; the only place where a HoldfastError ends."""
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTED)
     try:
+        from typer.main import get_command
+
         from holdfast.cli.app import app
+        from holdfast.cli.terminal import prepared
     except ModuleNotFoundError as missing:
         console.err(
             f"holdfast: the control plane needs {missing.name}, which is not installed: "
@@ -100,7 +103,7 @@ def main() -> None:
         sys.exit(ExitCode.FAILED)
     register(next((word for word in sys.argv[1:] if word != "--debug"), ""))
     try:
-        app(prog_name="holdfast")
+        prepared(get_command(app))(prog_name="holdfast")
     except WrongUsage as wrong:
         _tell(wrong)
         sys.exit(ExitCode.WRONG_USAGE)

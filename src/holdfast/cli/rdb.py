@@ -86,7 +86,8 @@ def rdb(
         raise WrongUsage("--to, --convert-to and --check exclude each other", "give one of them")
     if (out is None) != (convert_to is None):
         raise WrongUsage(
-            "OUT and --convert-to belong together", "holdfast rdb FILE --convert-to valkey-8.1 OUT"
+            "rdb looks into one FILE, and a second name, OUT, belongs to --convert-to",
+            "holdfast rdb FILE, or holdfast rdb FILE --convert-to valkey-8.1 OUT",
         )
     with rdb_file.naming(file):
         if convert_to is not None and out is not None:

@@ -19,7 +19,6 @@ class Family(enum.StrEnum):
 
 VALKEY_VERSION = 80
 OLDEST_CHECKSUMMED = 5
-NEWEST_REDIS = 14
 
 _COMMON = frozenset(
     {

@@ -11,13 +11,3 @@ def module_name(number: int) -> str:
     Source: moduleTypeNameByID in src/module.c.
     """
     return "".join(_LETTERS[number >> shift & 63] for shift in range(58, 4, -6))
-
-
-def module_number(name: str, version: int) -> int:
-    """The id of a module type: the reverse of `module_name`. Raises: ValueError when `name` has not nine of its letters."""
-    if len(name) != 9 or not 0 <= version < 1024:
-        raise ValueError(f"{name!r} with version {version} is no module type")
-    number = 0
-    for letter in name:
-        number = number << 6 | _LETTERS.index(letter)
-    return number << 10 | version

@@ -45,10 +45,6 @@ class Leg:
         if self._taking is None:
             self._taking = asyncio.create_task(self.relay.run())
 
-    @property
-    def takes(self) -> bool:
-        return self._taking is not None
-
     def failure(self) -> BaseException | None:
         """Why taking has ended for good; None while it goes on."""
         if self._taking is None or not self._taking.done() or self._taking.cancelled():

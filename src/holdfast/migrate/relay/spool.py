@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.codec import stream
-from holdfast.errors import HoldfastError
 from holdfast.state import private_folder, write_private
 
 SEGMENT_BYTES = 32 * 1024 * 1024
@@ -27,21 +26,6 @@ DEFAULT_BOUND_BYTES = 16 * 1024**3
 """RDB and stream together, unless the operator says otherwise."""
 ROOM_SHARE = 0.8
 """Share of the disk's free room that the spool takes at most."""
-
-
-@dataclass(eq=False)
-class SpoolFull(HoldfastError):
-    """The spool has reached its bound: the source has to wait, and will drop the link when its own buffer is full."""
-
-    path: str
-    held_bytes: int
-    bound_bytes: int
-
-    def __str__(self) -> str:
-        return (
-            f"the spool {self.path} holds {self.held_bytes / 1e9:.1f} GB of at most {self.bound_bytes / 1e9:.1f} GB: the target "
-            "takes less than the source writes; free room on that disk or give a larger --spool-bytes"
-        )
 
 
 @dataclass

@@ -45,7 +45,6 @@ class Loaded:
 
     keys: int = 0
     read_bytes: int = 0
-    long_values: int = 0
     functions: int = 0
     database: int = 0
     """Selected where the stream begins."""
@@ -205,7 +204,6 @@ class Loader:
                 raise failed[0]  # the others say the same of the same connection
 
     def _begin_long(self, event: Key) -> LongValue:
-        self.done.long_values += 1
         self._keys += 1
         return LongValue(event.key, event.type, event.expire_ms, event.db, self._footer)
 

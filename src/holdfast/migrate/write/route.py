@@ -36,8 +36,6 @@ class Brought:
     """Of the words that are keys of other cells."""
     afterwards: tuple[Part, ...]
     """What the command did to keys of other cells."""
-    takes: tuple[int, ...] = ()
-    """Places of brought keys that the command consumes: nothing of them is left to remove."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +97,7 @@ def _moved(name: bytes, words: Words, cells: Sequence[int]) -> Route:
     """Commands that take from the first key and give to the second."""
     source, destination = cells[0], cells[-1]
     if name in {b"RENAME", b"RENAMENX"}:
-        return Brought(
-            destination, (b"RENAME", *words[1:3]), (1,), (Part(source, (b"DEL", words[1])),), takes=(1,)
-        )
+        return Brought(destination, (b"RENAME", *words[1:3]), (1,), (Part(source, (b"DEL", words[1])),))
     if name == b"COPY":
         return Brought(destination, tuple(words), (1,), ())
     if name == b"SMOVE":

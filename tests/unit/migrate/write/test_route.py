@@ -58,8 +58,8 @@ A, B, C, D = (ord(letter) for letter in "abcd")
         ("DEL a1 b1 a2", InParts((Part(A, (b"DEL", b"a1", b"a2")), Part(B, (b"DEL", b"b1"))))),
         ("MSETNX a1 1 b1 2", InParts((Part(A, (b"MSET", b"a1", b"1")), Part(B, (b"MSET", b"b1", b"2"))))),
         ("DEL a1 a2", Part(A, (b"DEL", b"a1", b"a2"))),
-        ("RENAME a b", Brought(B, (b"RENAME", b"a", b"b"), (1,), (Part(A, (b"DEL", b"a")),), takes=(1,))),
-        ("RENAMENX a b", Brought(B, (b"RENAME", b"a", b"b"), (1,), (Part(A, (b"DEL", b"a")),), takes=(1,))),
+        ("RENAME a b", Brought(B, (b"RENAME", b"a", b"b"), (1,), (Part(A, (b"DEL", b"a")),))),
+        ("RENAMENX a b", Brought(B, (b"RENAME", b"a", b"b"), (1,), (Part(A, (b"DEL", b"a")),))),
         ("SMOVE a b m", Brought(B, (b"SMOVE", b"a", b"b", b"m"), (1,), (Part(A, (b"SREM", b"a", b"m")),))),
         (
             "LMOVE a b LEFT RIGHT",
