@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from holdfast.engine.acl import SENTINEL_USER
 from holdfast.engine.connection import EngineNode, NodeGone, NodeSilent
+from holdfast.engine.facts import Address
 from holdfast.engine.sentinel_config import failover_timeout_ms
 from holdfast.errors import HoldfastError
 from holdfast.topology.live import LiveCache
@@ -44,12 +45,18 @@ class Announcement:
 
     cache: LiveCache
     primary: str
+    before: Address
+    """Of the one that was the primary until now."""
     sentinels: Mapping[str, EngineNode]
     news: News
 
     async def tell(self) -> None:
         """Tell all at once. Raises nothing: see `assure`."""
         await self.news.tell(self.cache.address(self.primary))
+
+    async def take_back(self) -> None:
+        """Tell all that it is the one that it was before. Raises nothing."""
+        await self.news.newer().tell(self.before)
 
     async def assure(self) -> None:
         """See that all took it that answer; one that did not is told to watch the new primary. Raises: HoldfastError."""
@@ -64,19 +71,21 @@ class Announcement:
 
 
 @contextlib.asynccontextmanager
-async def news_of(cache: LiveCache, primary: str) -> AsyncIterator[Announcement]:
+async def news_of(cache: LiveCache, primary: str, before: Address) -> AsyncIterator[Announcement]:
     """News for every sentinel that answers; one that does not will hear of it from the others."""
     async with contextlib.AsyncExitStack() as stack:
         found: dict[str, EngineNode] = {}
         for member in cache.record.sentinels:
             with contextlib.suppress(HoldfastError):
                 found[member.name] = await stack.enter_async_context(await cache.connect(member.name))
-        yield Announcement(cache, primary, found, await news_for(cache.record.name, list(found.values())))
+        yield Announcement(
+            cache, primary, before, found, await news_for(cache.record.name, list(found.values()))
+        )
 
 
 async def announce(cache: LiveCache, primary: str) -> None:
     """Tell every sentinel that the primary is another one since now, and see that they took it. Raises: HoldfastError."""
-    async with news_of(cache, primary) as news:
+    async with news_of(cache, primary, cache.address(primary)) as news:
         await news.tell()
         await news.assure()
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.engine.facts import Address
@@ -37,6 +37,10 @@ class News:
     async def tell(self, primary: Address) -> None:
         """Tell all at once. Raises nothing: ask them where the primary is to see whether they took it."""
         await asyncio.gather(*(self._tell(node, sender, primary) for node, sender in self.senders.items()))
+
+    def newer(self) -> News:
+        """The same, to be told after this."""
+        return replace(self, epoch=self.epoch + 1)
 
     async def _tell(self, sentinel: Asked, sender: str, primary: Address) -> None:
         address, port = primary

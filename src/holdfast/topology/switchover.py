@@ -139,10 +139,10 @@ async def _handed_over(cache: LiveCache, chosen: SeenShard, heir: SeenNode) -> f
     async with (
         await cache.connect(chosen.primary.name) as old_node,
         await cache.connect(heir.name) as heir_node,
-        apply_sentinel.news_of(cache, heir.name) as news,
+        apply_sentinel.news_of(cache, heir.name, cache.address(chosen.primary.name)) as news,
     ):
         try:
-            done = await hand_over(old_node, heir_node, address, news.tell)
+            done = await hand_over(old_node, heir_node, address, news)
         except HoldfastError as failed:
             raise NotSwitched(chosen.primary.name, heir.name, str(failed)) from failed
         if done.why_not:
