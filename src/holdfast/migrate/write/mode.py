@@ -31,7 +31,8 @@ from holdfast.migrate.write.moves import Moves, slots_on_the_move
 from holdfast.migrate.write.progress import Pace, glance_of, losses_of
 from holdfast.migrate.write.switch import WriteSwitch
 from holdfast.migrate.write.target import Target
-from holdfast.migrate.write.way import Way, Ways, checkpoints_of, marks_of
+from holdfast.migrate.write.way import Way, checkpoints_of
+from holdfast.migrate.write.ways import Ways, marks_of
 from holdfast.migrate.write.whole import ClaimsOfWay
 
 LOOK_EVERY_S = 0.5

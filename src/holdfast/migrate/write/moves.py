@@ -26,7 +26,8 @@ from holdfast.migrate.write.jobs import under_way
 from holdfast.migrate.write.kept import Kept
 from holdfast.migrate.write.keys import key_places
 from holdfast.migrate.write.notes import ReadShard
-from holdfast.migrate.write.way import Way, Ways, reached
+from holdfast.migrate.write.way import Way, reached
+from holdfast.migrate.write.ways import Ways
 from holdfast.topology.shards import Keyspace, discover
 from holdfast.topology.slots import Slots, expand, ranges
 

@@ -24,7 +24,8 @@ from holdfast.migrate.write.fence import Fence
 from holdfast.migrate.write.hands import MARGIN_MS, SAFETY_MS, Hands, arrange, cuts, quietly
 from holdfast.migrate.write.importing import leave
 from holdfast.migrate.write.moves import slots_on_the_move
-from holdfast.migrate.write.way import Way, Ways, checkpoints_of, reached
+from holdfast.migrate.write.way import Way, checkpoints_of, reached
+from holdfast.migrate.write.ways import Ways
 from holdfast.topology.shards import Keyspace
 
 if TYPE_CHECKING:

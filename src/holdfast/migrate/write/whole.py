@@ -25,7 +25,8 @@ from holdfast.migrate.write.moves import (
     slots_on_the_move,
     whole_moves,
 )
-from holdfast.migrate.write.way import Way, Ways
+from holdfast.migrate.write.way import Way
+from holdfast.migrate.write.ways import Ways
 from holdfast.topology.slots import Slots, expand
 
 FOUND_WITHIN_S = 60.0
