@@ -14,7 +14,8 @@ from tests.live.compare.test_compare import kinds
 from tests.live.conftest import need
 from tests.live.migrate.test_write import compared
 from tests.live.migrate.writing import writing
-from tests.live.plain import LOOPBACK, Plain, plain, send
+from tests.live.plain import Plain, plain, send
+from tests.live.ports import LOOPBACK
 
 from holdfast.engine.connection import Endpoint
 
@@ -69,7 +70,10 @@ async def wired(server: Plain) -> AsyncIterator[Wire]:
         listening.close()
 
 
-@pytest.mark.parametrize("word", [b"import-mode", b"FUNCTION", b"RESTORE", b"\r\nSET\r\n"])
+LATER = [pytest.param(word, marks=pytest.mark.long) for word in (b"FUNCTION", b"RESTORE", b"\r\nSET\r\n")]
+
+
+@pytest.mark.parametrize("word", [b"import-mode", *LATER], ids=lambda word: word.decode().strip())
 async def test_a_link_that_breaks_again_and_again_ends_nothing(tmp_path: Path, word: bytes) -> None:
     """While it is being connected, in the copy, and where the first checkpoints are written."""
     async with plain(need("valkey-8.1")) as (source,), plain(need("valkey-8.1")) as (target,):
