@@ -7,24 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from holdfast.codec.measured import Bounds, Measured, in_groups
+from holdfast.codec.replies import unlike
 from holdfast.compare.content import decoded_difference
-from holdfast.compare.judge import (
-    FOOTER_BYTES,
-    Difference,
-    Kind,
-    Look,
-    Tolerance,
-    Verdict,
-    judge,
-    ttl_difference,
-)
+from holdfast.compare.judge import FOOTER_BYTES, Difference, Kind, Look, Tolerance, Verdict, judge
 from holdfast.compare.looks import (
-    Measured,
+    GROUP_BYTES,
+    TEXT_BYTES,
     Unread,
-    are_there,
-    in_groups,
-    large_at,
+    absent_at,
+    dumps,
     look_at,
+    look_of,
     looks,
     measure,
     strings_of,
@@ -34,7 +28,6 @@ from holdfast.compare.pieces import Both, differ_in_pieces
 from holdfast.compare.report import Report
 from holdfast.compare.settle import Glance
 from holdfast.compare.side import Side
-from holdfast.engine.pipeline import refusal
 
 BURST = 40
 _NOT_READ = Difference(Kind.VALUE, "one side could not be read just then")
@@ -51,73 +44,80 @@ class Checker:
     """Database of the first side -> that of the second."""
     report: Report
     _mixed: bool = False
-    """Whether most large values of the last group were no strings: then their types are asked for, else they are taken for
-    strings, and what is none says so."""
+    """Whether most large values of the last group were no strings: then types are asked for first, else each is taken for a
+    string, and what is none says so."""
 
-    async def batch(self, database: int, keys: Sequence[bytes]) -> list[bytes]:
+    async def batch(self, database: int, keys: list[bytes]) -> list[bytes]:
         """Compare those keys; the ones that are not the same at this moment come back."""
-        first, second, other_database = self.first, self.second, self.databases[database]
-        one, other = await asyncio.gather(
-            measure(first, database, keys), measure(second, other_database, keys)
-        )
-        differ: list[bytes] = []
-        for group in in_groups(one, other, max(first.big_bytes, second.big_bytes)):
-            places: Sequence[int] = group
-            large = large_at((one, other), group, first.big_bytes)
-            as_they_are = large
-            if large and self._mixed:
-                as_they_are = await strings_of(first, database, keys, large)
-            if as_they_are:
-                apart, others = await self._texts(database, keys, (one, other), as_they_are)
-                differ += apart
-                places = sorted(set(group) - set(as_they_are) | set(others))
-                as_they_are = [at for at in as_they_are if at not in others]
-            if large:
-                self._mixed = 2 * len(as_they_are) < len(large)
-            ours, theirs = await asyncio.gather(
-                looks(first, database, keys, one, places), looks(second, other_database, keys, other, places)
-            )
-            differ += await self._compared(database, [keys[at] for at in places], ours, theirs)
-        return differ
-
-    async def _texts(
-        self, database: int, keys: Sequence[bytes], told: tuple[Measured, Measured], places: Sequence[int]
-    ) -> tuple[list[bytes], set[int]]:
-        """Compare the strings at `places`.
-
-        Returns: the keys that are not the same, which are looked at again as other keys are, and the places of what is no string.
-        """
-        ours, theirs = await asyncio.gather(
-            texts(self.first, database, keys, places),
-            texts(self.second, self.databases[database], keys, places),
+        told = await asyncio.gather(
+            measure(self.first, database, keys), measure(self.second, self.databases[database], keys)
         )
         one, other = told
+        near_ms = self.tolerance.ttl_ms + one.margin_ms + other.margin_ms
+        big_bytes = max(self.first.big_bytes, self.second.big_bytes)
+        bounds = Bounds(GROUP_BYTES, TEXT_BYTES, big_bytes, near_ms)
         differ: list[bytes] = []
-        others: set[int] = set()
-        same = read = 0
-        for at in places:
-            text = ours[at]
-            if type(text) is not bytes and refusal(text).startswith("WRONGTYPE"):
-                others.add(at)
-            elif (
-                type(text) is bytes
-                and text == theirs[at]
-                and (one.ends[at] == other.ends[at] or self._same_end(one, other, at))
-            ):
-                same += 1
-                read += len(text)
-            else:
-                differ.append(keys[at])
-        self.report.same += same
-        self.report.bytes_read += read
-        return differ, others
+        for group in in_groups(one, other, bounds):
+            small = group.small
+            if group.large:
+                apart, others = await self._texts(database, keys, group.large)
+                differ += [keys[at] for at in apart]
+                small = small + others
+            differ += await self._dumps(database, keys, told, small)
+            if group.rest:
+                differ += await self._rest(database, keys, told, group.rest)
+        return differ
 
-    def _same_end(self, one: Measured, other: Measured, at: int) -> bool:
-        ours, theirs = (
-            Look(True, None, each.ends[at] if each.ends[at] >= 0 else None, each.margin_ms)
-            for each in (one, other)
+    async def _texts(self, database: int, keys: list[bytes], large: list[int]) -> tuple[list[int], list[int]]:
+        """Compare the strings among the keys at those places.
+
+        Returns: places at which they are not the same, to be looked at again as other keys are, and those of what is no string.
+        """
+        strings, others = large, list[int]()
+        if self._mixed:
+            strings = await strings_of(self.first, database, keys, large)
+            others = sorted(set(large) - set(strings))
+        ours, theirs = await asyncio.gather(
+            texts(self.first, database, keys, strings),
+            texts(self.second, self.databases[database], keys, strings),
         )
-        return ttl_difference(ours, theirs, self.tolerance) is None
+        apart = unlike(ours, theirs, strings, 0)
+        wrong = [at for at in apart if ours.reply(at).startswith(b"-WRONGTYPE")]
+        self.report.same += len(strings) - len(apart)
+        self.report.bytes_read += ours.bytes_held
+        others += wrong
+        self._mixed = 2 * len(others) > len(large)
+        return sorted(set(apart) - set(wrong)), others
+
+    async def _dumps(
+        self, database: int, keys: list[bytes], told: tuple[Measured, Measured], places: list[int]
+    ) -> list[bytes]:
+        """Compare the keys at those places, which both sides have, by their DUMPs; those that are not the same come back."""
+        ours, theirs = await asyncio.gather(
+            dumps(self.first, database, keys, places),
+            dumps(self.second, self.databases[database], keys, places),
+        )
+        apart = unlike(ours, theirs, places, FOOTER_BYTES)
+        self.report.same += len(places) - len(apart)
+        self.report.bytes_read += ours.bytes_held
+        one, other = told
+        return await self._compared(
+            database,
+            [keys[at] for at in apart],
+            [look_of(self.first, keys[at], one, ours, at) for at in apart],
+            [look_of(self.second, keys[at], other, theirs, at) for at in apart],
+        )
+
+    async def _rest(
+        self, database: int, keys: list[bytes], told: tuple[Measured, Measured], places: list[int]
+    ) -> list[bytes]:
+        one, other = told
+        ours, theirs = await asyncio.gather(
+            looks(self.first, database, keys, one, places),
+            looks(self.second, self.databases[database], keys, other, places),
+        )
+        self.report.bytes_read += sum(len(each.dump or b"") for each in ours if isinstance(each, Look))
+        return await self._compared(database, [keys[at] for at in places], ours, theirs)
 
     async def _compared(
         self,
@@ -127,39 +127,20 @@ class Checker:
         theirs: Sequence[Look | Unread],
     ) -> list[bytes]:
         """Those of the keys whose looks are not the same."""
-        report = self.report
-        same = read = 0
         differ: list[bytes] = []
         for key, one, other in zip(keys, ours, theirs, strict=True):
-            if type(one) is Unread or type(other) is Unread:
-                differ.append(key)
-                continue
-            assert type(one) is Look
-            assert type(other) is Look
-            dump, other_dump = one.dump, other.dump
-            # What nearly every key comes down to, without a further call: the same bytes and the same end.
             if (
-                dump is not None
-                and other_dump is not None
-                and one.expires_ms == other.expires_ms
-                and dump[:-FOOTER_BYTES] == other_dump[:-FOOTER_BYTES]
+                isinstance(one, Unread)
+                or isinstance(other, Unread)
+                or await self._difference(database, key, one, other) is not None
             ):
-                same += 1
-                read += len(dump)
-                continue
-            if await self._difference(database, key, one, other) is None:
-                same += 1
-            else:
                 differ.append(key)
-            read += len(dump or b"")
-        report.same += same
-        report.bytes_read += read
+        self.report.same += len(keys) - len(differ)
         return differ
 
-    async def missing(self, database: int, keys: Sequence[bytes]) -> list[bytes]:
+    async def missing(self, database: int, keys: list[bytes]) -> list[bytes]:
         """Those of the second side's keys that the first side does not have at this moment."""
-        looks = await are_there(self.first, database, keys)
-        return [key for key, there in zip(keys, looks, strict=True) if there is not True]
+        return [keys[at] for at in await absent_at(self.first, database, keys)]
 
     async def glance(self, database: int, key: bytes) -> Glance:
         """One look at a suspect: the second side after the first, so that what was just written may have arrived."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from holdfast.codec.measured import NO_KEY, NO_NUMBER, Measured
+from holdfast.codec.replies import Replies, RepliesCorrupt, pack_each, pack_words
 from holdfast.compare.judge import ABSENT, Look
 from holdfast.compare.side import PASSING, Node, Side
-from holdfast.engine.connection import CommandRefused, NodeDenied
-from holdfast.engine.pipeline import Raw, pack, refusal
+from holdfast.engine.connection import CommandRefused, NodeDenied, NodeGone
+from holdfast.engine.pipeline import pack, refusal
+from holdfast.engine.spans import value_of
 
 GROUP_BYTES = 4 << 20
 """Of values that are asked for at once from one side."""
 TEXT_BYTES = 512
-"""Strings from this size on are read as they are."""
+"""Strings from this size on are read as they are: for a DUMP the engine tries to compress them, which takes ten times as long as all
+the rest."""
 UNKNOWN_BYTES = 64 * 1024
 """What a value counts for where the user may not ask its size: so few are asked for at once that they may be large."""
 
@@ -26,196 +29,171 @@ class Unread:
     words: str
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a side said of keys before any value is asked for, in their order."""
-
-    ends: list[Raw]
-    """Unix time in ms; -1 never, -2 no key."""
-    sizes: list[Raw]
-    """What the engine reckons that each takes, in bytes; None where there is no key."""
-    margin_ms: int = 0
-    """How far the times may be off."""
-
-
-async def measure(side: Side, database: int, keys: Sequence[bytes]) -> Measured:
-    """When each key ends and what it takes. Raises: NodeGone, NodeSilent."""
-    if not side.keyspace.cluster:
-        return await _measured(side, side.node(0), database, keys)
-    shares = _by_owner(side, keys, range(len(keys)))
-    told = await asyncio.gather(
-        *(_measured(side, node, database, [keys[at] for at in places]) for node, places in shares)
+async def measure(side: Side, database: int, keys: list[bytes]) -> Measured:
+    """When each key ends and what it takes. Raises: NodeGone, NodeSilent, CommandRefused."""
+    ends = Replies(len(keys))
+    sizes = Replies(len(keys)) if side.knows_sizes else None
+    shares = _by_owner(side, keys, list(range(len(keys))))
+    margins_ms = await asyncio.gather(
+        *(_measured(side, node, database, keys, places, (ends, sizes)) for node, places in shares)
     )
-    ends: list[Raw] = [-2] * len(keys)
-    sizes: list[Raw] = [None] * len(keys)
-    for (_, places), each in zip(shares, told, strict=True):
-        for at, end, size in zip(places, each.ends, each.sizes, strict=True):
-            ends[at], sizes[at] = end, size
-    return Measured(ends, sizes, max(each.margin_ms for each in told))
+    return Measured(ends, sizes, max(margins_ms, default=0), UNKNOWN_BYTES)
 
 
-def in_groups(first: Measured, second: Measured, big_bytes: int) -> list[Sequence[int]]:
-    """The places of all keys in runs whose values together take no more than a group may, on either side."""
-    weights = [
-        max(_weight(one, big_bytes), _weight(other, big_bytes))
-        for one, other in zip(first.sizes, second.sizes, strict=True)
-    ]
-    if sum(weights) <= GROUP_BYTES:
-        return [range(len(weights))]
-    groups: list[Sequence[int]] = []
-    began = room = 0
-    for place, weight in enumerate(weights):
-        if weight > room:
-            if place > began:
-                groups.append(range(began, place))
-            began, room = place, GROUP_BYTES
-        room -= weight
-    groups.append(range(began, len(weights)))
-    return groups
+async def _measured(
+    side: Side,
+    node: Node,
+    database: int,
+    keys: list[bytes],
+    places: list[int],
+    into: tuple[Replies, Replies | None],
+) -> int:
+    """Ask one server about the keys at `places`; by how many ms the ends may be off."""
+    ends, sizes = into
+    commands, count, base_ms = [pack_each(b"PEXPIRETIME", keys, places)], len(places), 0
+    if not side.tells_absolute_ttl:
+        commands, count = [_TIME, pack_each(b"PTTL", keys, places), _TIME], count + 2
+    if sizes is not None:
+        commands.append(pack_each(b"MEMORY USAGE", keys, places))
+        count += len(places)
+    came, at = await side.read(node, database, b"".join(commands), count)
+    try:
+        if side.tells_absolute_ttl:
+            at, margin_ms = ends.take(came, at, places), 0
+        else:
+            base_ms, at = _clock_ms(came, at)
+            at = ends.take(came, at, places, base_ms)
+            late_ms, at = _clock_ms(came, at)
+            margin_ms = late_ms - base_ms + 1
+        if sizes is not None:
+            sizes.take(came, at, places)
+    except (RepliesCorrupt, ValueError) as broken:
+        raise NodeGone(str(node.pipe.endpoint), f"its replies make no sense ({broken})") from broken
+    return margin_ms
 
 
-def _weight(size: Raw, big_bytes: int) -> int:
-    return size if type(size) is int and size <= big_bytes else 0
+_TIME = pack("TIME")
 
 
-async def look_at(side: Side, database: int, keys: Sequence[bytes]) -> list[Look | Unread]:
-    """What the side has of a few keys, with the values that are not too big.
-
-    Raises: NodeGone, NodeSilent; CommandRefused or NodeDenied when the user may not read.
-    """
-    return await looks(side, database, keys, await measure(side, database, keys), range(len(keys)))
-
-
-async def looks(
-    side: Side, database: int, keys: Sequence[bytes], told: Measured, places: Sequence[int]
-) -> list[Look | Unread]:
-    """The same of those of the keys that stand at `places`, after what was told of all of them."""
-    ends, sizes, big = told.ends, told.sizes, side.big_bytes
-    wanted = [
-        at
-        for at in places
-        if type(sizes[at]) is int and sizes[at] <= big and type(ends[at]) is int and ends[at] != -2
-    ]
-    got = await _each(side, database, b"DUMP", keys, wanted)
-    margin_ms = told.margin_ms
-    return [
-        Look(True, dump, ends[at] if ends[at] >= 0 else None, margin_ms, sizes[at])
-        if type(dump := got.get(at)) is bytes
-        else _other_look(side, keys[at], ends[at], sizes[at], dump, margin_ms)
-        for at in places
-    ]
+def _clock_ms(came: bytes, at: int) -> tuple[int, int]:
+    """A reply to TIME as Unix time in ms, and the index behind it. Raises: ValueError when it is none."""
+    after = at
+    for _ in range(5):
+        after = came.index(b"\n", after) + 1
+    _, _, seconds, _, micros, _ = came[at:after].split(b"\r\n")
+    return int(seconds) * 1000 + int(micros) // 1000, after
 
 
-def large_at(told: tuple[Measured, Measured], places: Sequence[int], big_bytes: int) -> list[int]:
-    """Those of the places whose values, where they are strings, are better read as they are: for a DUMP the engine tries to
-    compress them, which takes ten times as long as all the rest.
-
-    Args: `told`, what both sides said of the keys; `big_bytes`, beyond which no value is asked for whole.
-    """
-    one, other = told
-    return [
-        at
-        for at in places
-        if type(one.sizes[at]) is type(other.sizes[at]) is type(one.ends[at]) is type(other.ends[at]) is int
-        and min(one.sizes[at], other.sizes[at]) >= TEXT_BYTES
-        and max(one.sizes[at], other.sizes[at]) <= big_bytes
-    ]
+async def dumps(side: Side, database: int, keys: list[bytes], places: list[int]) -> Replies:
+    """The values at those places as DUMP tells them."""
+    return await _each(side, database, b"DUMP", keys, places)
 
 
-async def strings_of(side: Side, database: int, keys: Sequence[bytes], places: Sequence[int]) -> list[int]:
-    """Those of the places at which the side has a string."""
-    kinds = await _each(side, database, b"TYPE", keys, places)
-    return [at for at in places if kinds[at] == b"string"]
-
-
-async def texts(side: Side, database: int, keys: Sequence[bytes], places: Sequence[int]) -> dict[int, Raw]:
+async def texts(side: Side, database: int, keys: list[bytes], places: list[int]) -> Replies:
     """The strings at those places as they are; what is none, an engine's words of why."""
     return await _each(side, database, b"GET", keys, places)
 
 
-async def _each(
-    side: Side, database: int, command: bytes, keys: Sequence[bytes], places: Sequence[int]
-) -> dict[int, Raw]:
-    """What the owners of the keys at `places` answer to one command about each: place -> reply."""
-    if not places:
-        return {}
+async def strings_of(side: Side, database: int, keys: list[bytes], places: list[int]) -> list[int]:
+    """Those of the places at which the side has a string."""
+    kinds = await _each(side, database, b"TYPE", keys, places)
+    others = set(kinds.other_than(b"+string\r\n", places))
+    return [at for at in places if at not in others]
+
+
+async def look_at(side: Side, database: int, keys: list[bytes]) -> list[Look | Unread]:
+    """What the side has of a few keys, with the values that are not too big.
+
+    Raises: NodeGone, NodeSilent; CommandRefused or NodeDenied when the user may not read.
+    """
+    return await looks(side, database, keys, await measure(side, database, keys), list(range(len(keys))))
+
+
+async def looks(
+    side: Side, database: int, keys: list[bytes], told: Measured, places: list[int]
+) -> list[Look | Unread]:
+    """The same of those of the keys that stand at `places`, after what was told of all of them."""
+    wanted = [
+        at
+        for at in places
+        if told.end_ms(at) not in {NO_KEY, NO_NUMBER}
+        and (size := told.size(at)) != NO_NUMBER
+        and size <= side.big_bytes
+    ]
+    got = await dumps(side, database, keys, wanted)
+    return [look_of(side, keys[at], told, got, at) for at in places]
+
+
+def look_of(side: Side, key: bytes, told: Measured, got: Replies, at: int) -> Look | Unread:
+    """What the server said of the key at that place. Raises: CommandRefused, NodeDenied."""
+    dump = value_of(got.reply(at)) if got.reply(at) else None
+    end_ms, size = told.end_ms(at), told.size(at)
+    if type(dump) is bytes and end_ms not in {NO_KEY, NO_NUMBER}:
+        return Look(True, dump, end_ms if end_ms >= 0 else None, told.margin_ms, max(0, size))
+    for reply in (told.ends.reply(at), told.sizes.reply(at) if told.sizes else b"", got.reply(at)):
+        if reply.startswith(b"-"):
+            return _unread(side.node_of(key), refusal(value_of(reply)))
+    if end_ms in {NO_KEY, NO_NUMBER} or size <= side.big_bytes:
+        return ABSENT
+    return Look(True, None, end_ms if end_ms >= 0 else None, told.margin_ms, size)
+
+
+async def absent_at(side: Side, database: int, keys: list[bytes]) -> list[int]:
+    """The places of keys that the side does not have at this moment, or that it could not be asked about.
+
+    Raises: as `look_at`.
+    """
+    places = list(range(len(keys)))
     if not side.keyspace.cluster:
-        node = side.node(0)
-        return dict(zip(places, await _asked(side, node, database, command, keys, places), strict=True))
+        # One question for all of them, which nearly always says that all are there; in a cluster each slot needs its own.
+        unique = list(dict.fromkeys(keys))
+        (count,) = await side.raw(side.node(0), database, pack_words(b"EXISTS", unique), 1)
+        if count == len(unique):
+            return []
+    found = await _each(side, database, b"EXISTS", keys, places)
+    others = found.other_than(b":1\r\n", places)
+    for at in others:
+        if (reply := found.reply(at)).startswith(b"-"):
+            _unread(side.node_of(keys[at]), refusal(value_of(reply)))
+    return others
+
+
+async def _each(side: Side, database: int, command: bytes, keys: list[bytes], places: list[int]) -> Replies:
+    """What the owners of the keys at `places` answer to one command about each."""
+    into = Replies(len(keys))
     shares = _by_owner(side, keys, places)
-    found = await asyncio.gather(
-        *(_asked(side, node, database, command, keys, share) for node, share in shares)
+    await asyncio.gather(
+        *(_asked(side, node, database, command, keys, share, into) for node, share in shares)
     )
-    return {
-        at: reply
-        for (_, share), replies in zip(shares, found, strict=True)
-        for at, reply in zip(share, replies, strict=True)
-    }
+    return into
 
 
 async def _asked(
-    side: Side, node: Node, database: int, command: bytes, keys: Sequence[bytes], places: Sequence[int]
-) -> list[Raw]:
-    form = b"*2\r\n$%d\r\n%b\r\n$%%d\r\n%%b\r\n" % (len(command), command)
-    packed = b"".join([form % (len(keys[at]), keys[at]) for at in places])
-    return await side.raw(node, database, packed, len(places))
+    side: Side,
+    node: Node,
+    database: int,
+    command: bytes,
+    keys: list[bytes],
+    places: list[int],
+    into: Replies,
+) -> None:
+    came, at = await side.read(node, database, pack_each(command, keys, places), len(places))
+    try:
+        into.take(came, at, places)
+    except RepliesCorrupt as broken:
+        raise NodeGone(str(node.pipe.endpoint), f"its replies make no sense ({broken})") from broken
 
 
-def _by_owner(side: Side, keys: Sequence[bytes], places: Sequence[int]) -> list[tuple[Node, list[int]]]:
+def _by_owner(side: Side, keys: list[bytes], places: list[int]) -> list[tuple[Node, list[int]]]:
     """The places whose keys each server holds."""
+    if not places:
+        return []
+    if not side.keyspace.cluster:
+        return [(side.node(0), places)]
     found: dict[int, list[int]] = {}
     for at in places:
         found.setdefault(side.owner(keys[at]), []).append(at)
     return [(side.node(shard), share) for shard, share in found.items()]
-
-
-async def are_there(side: Side, database: int, keys: Sequence[bytes]) -> list[bool | Unread]:
-    """Whether the side has each key. Raises: as `look_at`."""
-    if not side.keyspace.cluster:
-        # One question for all of them, which nearly always says that all are there; in a cluster each slot needs its own.
-        unique = list(dict.fromkeys(keys))
-        (count,) = await side.raw(side.node(0), database, pack("EXISTS", *unique), 1)
-        if count == len(unique):
-            return [True] * len(keys)
-    found: list[bool | Unread] = [False] * len(keys)
-    for place, reply in (await _each(side, database, b"EXISTS", keys, range(len(keys)))).items():
-        said = refusal(reply)
-        found[place] = _unread(side.node_of(keys[place]), said) if said else reply == 1
-    return found
-
-
-def _other_look(side: Side, key: bytes, end: Raw, size: Raw, dump: Raw, margin_ms: int) -> Look | Unread:
-    """What is to be said of a key whose value did not come: absent, too big, or not to be read now."""
-    if said := refusal(end) or refusal(size) or refusal(dump):
-        return _unread(side.node_of(key), said)
-    if end == -2 or size is None or size <= side.big_bytes:
-        return ABSENT
-    return Look(True, None, end if end >= 0 else None, margin_ms, size)
-
-
-async def _measured(side: Side, node: Node, database: int, keys: Sequence[bytes]) -> Measured:
-    absolute = side.tells_absolute_ttl
-    form = b"*2\r\n$11\r\nPEXPIRETIME\r\n$%d\r\n%b\r\n" if absolute else b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%b\r\n"
-    if side.knows_sizes:
-        form += b"*3\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n$%d\r\n%b\r\n"
-        parts = [form % (size, key, size, key) for key in keys for size in (len(key),)]
-    else:
-        parts = [form % (len(key), key) for key in keys]
-    each = 2 if side.knows_sizes else 1
-    count = len(keys) * each
-    if absolute:
-        replies = await side.raw(node, database, b"".join(parts), count)
-        margin_ms = 0
-    else:
-        clock = pack("TIME")
-        began, *replies, ended = await side.raw(node, database, clock + b"".join(parts) + clock, count + 2)
-        early_ms, late_ms = _clock_ms(began), _clock_ms(ended)
-        margin_ms = late_ms - early_ms + 1
-        replies[::each] = [
-            left + early_ms if type(left) is int and left >= 0 else left for left in replies[::each]
-        ]
-    sizes = replies[1::2] if side.knows_sizes else [UNKNOWN_BYTES] * len(keys)
-    return Measured(replies[::each], sizes, margin_ms)
 
 
 def _unread(node: Node, said: str) -> Unread:
@@ -226,7 +204,3 @@ def _unread(node: Node, said: str) -> Unread:
         user = endpoint.credentials.user if endpoint.credentials else "default"
         raise NodeDenied(str(endpoint), user, "a command that reads a key", said)
     raise CommandRefused(str(endpoint), "a command that reads a key", said)
-
-
-def _clock_ms(reply: Raw) -> int:
-    return int(reply[0]) * 1000 + int(reply[1]) // 1000

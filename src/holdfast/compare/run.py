@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from holdfast.compare.check import Checker
-from holdfast.compare.latency import LatencyProbe, undisturbed_ms
+from holdfast.compare.latency import LatencyProbe
 from holdfast.compare.options import Options
-from holdfast.compare.pace import Pace, heard, opening
 from holdfast.compare.report import Found, Report
 from holdfast.compare.settle import Fate, Suspect, restless, suspect, weigh
 from holdfast.compare.side import Side
+from holdfast.compare.throttle import Throttle
 from holdfast.compare.walk import Walk
 from holdfast.engine.connection import NodeGone, NodeSilent
 from holdfast.errors import Refused
@@ -45,8 +45,7 @@ class Comparison:
     """Called some times a second; what it is given may be written down and be gone on from."""
     _suspects: dict[tuple[int, bytes], Suspect] = field(default_factory=dict)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
-    _free_s: float = 0.0
-    _pace: Pace | None = None
+    _throttle: Throttle = field(init=False)
 
     async def run(self) -> Report:
         """Compare to the end.
@@ -56,14 +55,13 @@ class Comparison:
             database has no counterpart. `report` then still holds what is known.
         """
         began_s = time.monotonic() - self.report.took_s
-        endpoints = [shard.primary for shard in self.first.shards]
-        self._pace = opening(self.options.pace, await undisturbed_ms(endpoints))
-        probe = LatencyProbe(endpoints)
+        probe = LatencyProbe([shard.primary for shard in self.first.shards])
         probe.start()
+        self._throttle = Throttle(self.options.pace, probe)
         now = time.monotonic()
         for database, key in self.report.suspects:
             self._suspects[database, key] = suspect(key, database, now, self.options.patience)
-        keeper = asyncio.create_task(self._keep_pace(probe, began_s))
+        keeper = asyncio.create_task(self._keep_pace(began_s))
         settler = asyncio.create_task(self._settle())
         try:
             databases = await self._databases()
@@ -130,7 +128,7 @@ class Comparison:
         direction: str,
         side: Side,
         databases: Sequence[int],
-        check: Callable[[int, Sequence[bytes]], Awaitable[list[bytes]]],
+        check: Callable[[int, list[bytes]], Awaitable[list[bytes]]],
         numbered: Mapping[int, int] | None = None,
     ) -> None:
         """All keys of one side. Args: `numbered`, the first side's number of each database, where that is another."""
@@ -187,18 +185,14 @@ class Comparison:
         while len(self._suspects) >= self.options.suspects_at_most:
             self._room.clear()
             await self._room.wait()
-        assert self._pace is not None
-        now = time.monotonic()
-        self._free_s = max(now, self._free_s) + keys / self._pace.keys_per_s
-        wait_s = self._free_s - keys / self._pace.keys_per_s - now
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
+        await self._throttle.turn(keys)
 
     async def lasting(self, work: Callable[[], Awaitable[Done]]) -> Done:
         """Do it; after a lost connection mend both sides and do it again."""
         for attempt in range(TRIES):
             try:
-                return await work()
+                with self._throttle.busy():
+                    return await work()
             except (NodeGone, NodeSilent) as broken:
                 if attempt == TRIES - 1:
                     raise
@@ -206,16 +200,11 @@ class Comparison:
                 await self.second.mend(broken)
         raise AssertionError("unreachable")
 
-    async def _keep_pace(self, probe: LatencyProbe, began_s: float) -> None:
-        before, before_s = self.report.keys + self.report.keys_back, time.monotonic()
+    async def _keep_pace(self, began_s: float) -> None:
+        await self._throttle.open()
         while True:
             await asyncio.sleep(PACE_EVERY_S)
-            keys, now = self.report.keys + self.report.keys_back, time.monotonic()
-            running = (keys - before) / max(now - before_s, 1e-3)
-            before, before_s = keys, now
-            for answer_ms in probe.newest_ms():
-                assert self._pace is not None
-                self._pace = heard(self._pace, answer_ms, running)
-            self.report.slowed = self._pace.slowed if self._pace else 0
-            self.report.took_s = now - began_s
+            await self._throttle.listen(self.report.keys + self.report.keys_back)
+            self.report.slowed = self._throttle.pace.slowed
+            self.report.took_s = time.monotonic() - began_s
             self.tell(self.report)

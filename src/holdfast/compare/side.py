@@ -12,10 +12,12 @@ from typing import Self
 from holdfast.codec.crc import key_slot
 from holdfast.engine.connection import CommandRefused, Endpoint, NodeGone, NodeSilent
 from holdfast.engine.pipeline import Pipeline, Raw, Word, pack, refusal
+from holdfast.engine.spans import SpanPipeline, value_of
 from holdfast.errors import HoldfastError
 from holdfast.topology.observe import read_info
 from holdfast.topology.shards import Keyspace, Shard, discover
 
+_OK = b"+OK\r\n"
 PASSING = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY")
 """Errors that say: ask again in a moment, perhaps somewhere else."""
 
@@ -45,10 +47,21 @@ class SideLost(HoldfastError):
 
 @dataclass
 class Node:
-    """A server of the side and the connection to it."""
+    """A server of the side and the connections to it: one for commands, one for reading very much."""
 
     pipe: Pipeline
+    spans: SpanPipeline
     run_id: str
+
+    @property
+    def usable(self) -> bool:
+        """Whether both connections are as they were made."""
+        return self.pipe.usable and self.spans.usable
+
+    def close(self) -> None:
+        """Close both; always safe."""
+        self.pipe.close()
+        self.spans.close()
 
 
 @dataclass
@@ -102,18 +115,25 @@ class Side:
             wanted = shard.replicas[0]
         pipe = await Pipeline.connect(wanted, timeout_s=self.timeout_s, name="holdfast-compare")
         try:
-            if self.keyspace.cluster and wanted is not shard.primary:
-                await pipe.ask("READONLY")
-            info = read_info((await pipe.ask("INFO")).decode(errors="replace"))
+            spans = await SpanPipeline.connect(wanted, timeout_s=self.timeout_s, name="holdfast-compare")
         except BaseException:
             pipe.close()
             raise
-        return Node(pipe, info.get("run_id", ""))
+        node = Node(pipe, spans, "")
+        try:
+            if self.keyspace.cluster and wanted is not shard.primary:
+                await pipe.ask("READONLY")
+                await spans.ask("READONLY")
+            node.run_id = read_info((await pipe.ask("INFO")).decode(errors="replace")).get("run_id", "")
+        except BaseException:
+            node.close()
+            raise
+        return node
 
     def close(self) -> None:
         """Close every connection."""
         for node in self._nodes.values():
-            node.pipe.close()
+            node.close()
         self._nodes.clear()
 
     @property
@@ -182,6 +202,16 @@ class Side:
             raise CommandRefused(str(pipe.endpoint), f"SELECT {database}", said)
         return replies
 
+    async def read(self, node: Node, database: int, packed: bytes, count: int) -> tuple[bytes, int]:
+        """The same, but the replies as they came, and where in them those to the commands begin."""
+        if self.keyspace.cluster and database == 0:
+            return await node.spans.read(packed, count), 0
+        came = await node.spans.read(pack("SELECT", database) + packed, count + 1)
+        if not came.startswith(_OK):
+            said = refusal(value_of(came[: came.index(b"\n") + 1]))
+            raise CommandRefused(str(node.pipe.endpoint), f"SELECT {database}", said)
+        return came, len(_OK)
+
     async def ask(self, database: int, key: bytes, *words: Word) -> Raw:
         """One command about one key, sent to its owner; redirections are followed once the map is read again.
 
@@ -210,13 +240,13 @@ class Side:
         """Ask again which shard owns what, and connect to servers that are new."""
         async with self._mending:
             found = await discover(self.keyspace.seeds, as_named=self.keyspace.as_named)
-            kept = {str(node.pipe.endpoint): node for node in self._nodes.values() if node.pipe.usable}
+            kept = {str(node.pipe.endpoint): node for node in self._nodes.values() if node.usable}
             nodes: dict[int, Node] = {}
             for index, shard in enumerate(found.shards):
                 known = next((kept.pop(str(each)) for each in self._wanted(shard) if str(each) in kept), None)
                 nodes[index] = known or await self._node(shard)
             for left in kept.values():
-                left.pipe.close()
+                left.close()
             self.keyspace, self._nodes, self._owners = found, nodes, found.owners()
 
     def _wanted(self, shard: Shard) -> tuple[Endpoint, ...]:

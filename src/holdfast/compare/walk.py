@@ -46,7 +46,7 @@ class Walk:
     database: int
     numbered: int
     """The database's number on the first side."""
-    check: Callable[[int, Sequence[bytes]], Awaitable[list[bytes]]]
+    check: Callable[[int, list[bytes]], Awaitable[list[bytes]]]
     _walked: dict[int, str] = field(default_factory=dict)
     """Slot -> the server on which it was walked."""
 
@@ -108,7 +108,7 @@ class Walk:
         ignore = self.course.options.ignore
         return [key for key in keys if not key.startswith(ignore)] if ignore else keys
 
-    async def _compare(self, keys: Sequence[bytes]) -> None:
+    async def _compare(self, keys: list[bytes]) -> None:
         if keys:
             differ = await self.course.lasting(lambda: self.check(self.database, keys))
             self.course.suspect(self.numbered, differ)

@@ -31,7 +31,13 @@ def test_the_written_build_is_the_written_one(module: str) -> None:
     assert str(importlib.import_module(module).__file__).endswith(".py")
 
 
-QUICK = ("test_crc.py", "test_rdb_parser.py", "test_rdb_rewrite.py", "test_written_build.py")
+QUICK = (
+    "test_crc.py",
+    "test_replies.py",
+    "test_rdb_parser.py",
+    "test_rdb_rewrite.py",
+    "test_written_build.py",
+)
 # Products of every file with every target or size take minutes where nothing is compiled: they join in the long test.
 PRODUCTS = (
     "pieces_of_any_size or every_target or same_to_the_byte or cut_anywhere or damage or without_being_held"
