@@ -13,14 +13,19 @@ from holdfast.codec.rdb.writer import write_string
 
 _NEVER_MS = -1
 _MOST_MS = 10**15 - 1
+_UNKNOWN_COUNT = 0xFFFF
 # Copies that the compiled loop need not look up.
 _HASH = types.HASH
 _VALKEY_HASH_TTL = types.VALKEY_HASH_TTL
+_FIELD_TTL = Reason.FIELD_TTL
 
 
 class HashListpack(Task):
     """Types 23 (release candidates) and 25 to Valkey's 22 where some field has a TTL and the target knows them, else to a
-    plain hash. The value is read twice, since what it holds decides what is written first. Args: `to`, the types that go.
+    plain hash. Args: `to`, the types that go.
+
+    The value is read once where its head and its first field say what is to be written first, which is nearly always: fields
+    with a TTL stand before those without.
     """
 
     def __init__(self, sink: Sink, bounds: Bounds, number: int, to: tuple[int, ...]) -> None:
@@ -40,17 +45,47 @@ class HashListpack(Task):
     def _go(self) -> int:
         if not self._is_last or not self._find():
             return 0
+        try:
+            return self._once() or self._twice()
+        except CorruptContainer as wrong:
+            raise self._corrupt("a hash as a listpack with TTLs", str(wrong)) from wrong
+
+    def _once(self) -> int:
+        """Write the fields as they are read: 1, or 0 with nothing written when that takes knowing all of them."""
+        entry = self._ahead
+        entry.open(self._listpack, self._listpack_at, self._listpack_end)
+        if self._must_choose or not 0 < entry.said < _UNKNOWN_COUNT or entry.said % 3:
+            return 0
+        if self._has_ttl:
+            if not self._look() or self._expire_ms == _NEVER_MS:
+                return 0
+            entry.open(self._listpack, self._listpack_at, self._listpack_end)
+        self.open(_VALKEY_HASH_TTL if self._has_ttl else _HASH)
+        self.sink.length(entry.said // 3)
+        with_ttl = 0
+        while entry.next():
+            self._write_entry(entry)
+            if entry.next():
+                self._write_entry(entry)
+                if entry.next():
+                    self._read_expiry()
+                    if self._has_ttl:
+                        self.sink.low_first(self._expire_ms)
+                    else:
+                        with_ttl += self._expire_ms != _NEVER_MS
+        self.lose(_FIELD_TTL, with_ttl)
+        return 1
+
+    def _twice(self) -> int:
+        """Look at all fields first, and then write those that are kept."""
         fields = 0
         kept = 0
         with_ttl = 0
-        try:
-            self._ahead.open(self._listpack, self._listpack_at, self._listpack_end)
-            while self._look():
-                fields += 1
-                kept += self._is_kept()
-                with_ttl += self._expire_ms != _NEVER_MS
-        except CorruptContainer as wrong:
-            raise self._corrupt("a hash as a listpack with TTLs", str(wrong)) from wrong
+        self._ahead.open(self._listpack, self._listpack_at, self._listpack_end)
+        while self._look():
+            fields += 1
+            kept += self._is_kept()
+            with_ttl += self._expire_ms != _NEVER_MS
         if kept == 0:
             raise self.give_up(Reason.FIELD_EXPIRED)
         if self._has_ttl and with_ttl > 0:
@@ -61,9 +96,8 @@ class HashListpack(Task):
         self.open(_HASH)
         self.sink.length(kept)
         self._write(False)
-        if with_ttl > 0:
-            self.lose(Reason.FIELD_EXPIRED, fields - kept)
-            self.lose(Reason.FIELD_TTL, with_ttl - (fields - kept))
+        self.lose(Reason.FIELD_EXPIRED, fields - kept)
+        self.lose(_FIELD_TTL, with_ttl - (fields - kept))
         return 1
 
     def _find(self) -> int:
@@ -129,18 +163,17 @@ class HashListpack(Task):
         while self._look():
             self._behind.next()
             if self._is_kept():
-                self._write_entry()
+                self._write_entry(self._behind)
                 self._behind.next()
-                self._write_entry()
+                self._write_entry(self._behind)
                 if with_expiry:
                     self.sink.low_first(self._expire_ms)
             else:
                 self._behind.next()
             self._behind.next()
 
-    def _write_entry(self) -> None:
+    def _write_entry(self, entry: Listpack) -> None:
         """Write the name or value at hand."""
-        entry = self._behind
         if entry.is_number:
             self.sink.write(write_string(entry.text()))
         else:

@@ -8,7 +8,7 @@ cdef class Listpack:
     cdef Py_ssize_t _start
     cdef Py_ssize_t _at
     cdef Py_ssize_t _last
-    cdef int _said
+    cdef readonly int said
     cdef readonly Py_ssize_t count
     cdef readonly bint is_number
     cdef readonly long long number

@@ -16,7 +16,8 @@ _HEAD_BYTES = 6
 
 class Listpack:
     """A place in a listpack. `next` moves to the next entry and describes it: `is_number` and `number`, or a string of
-    `size` bytes that begins at `at` of the bytes given to `open`. `count` is how many have been met.
+    `size` bytes that begins at `at` of the bytes given to `open`. `count` is how many have been met, `said` how many
+    its head says that there are (65535: unknown).
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class Listpack:
         self._start = 0
         self._at = 0
         self._last = 0
-        self._said = 0
+        self.said = 0
         self.count = 0
         self.is_number = False
         self.number = 0
@@ -43,7 +44,7 @@ class Listpack:
         p = self._p
         if end - at < _HEAD_BYTES + 1 or self._low_first(at, 4) != end - at or p[end - 1] != _END:
             raise self._corrupt(at, f"a total of {end - at} bytes with an end mark")
-        self._said = p[at + 4] | p[at + 5] << 8
+        self.said = p[at + 4] | p[at + 5] << 8
         return 1
 
     def next(self) -> int:
@@ -51,8 +52,8 @@ class Listpack:
         p = self._p
         at = self._at
         if at >= self._last:
-            if at != self._last or (self._said != _UNKNOWN_COUNT and self._said != self.count):
-                raise self._corrupt(at, f"the end behind {self._said} entries")
+            if at != self._last or (self.said != _UNKNOWN_COUNT and self.said != self.count):
+                raise self._corrupt(at, f"the end behind {self.said} entries")
             return 0
         head = p[at]
         self.is_number = False
