@@ -18,6 +18,7 @@ from holdfast.migrate.ends import Side
 from holdfast.migrate.journal import Journal, Mode, Stage
 from holdfast.migrate.mode import Mover
 from holdfast.migrate.relay.mode import RelayMode
+from holdfast.migrate.relay.spool import SpoolTooSmall
 from holdfast.migrate.relay.terms import LossNotAccepted
 from holdfast.migrate.settings import Book
 from holdfast.migrate.switching import NotReady, SwitchUndone
@@ -87,7 +88,7 @@ class Worker:
 
     async def _fail(self, failed: HoldfastError) -> None:
         self._folder.tell(str(failed))
-        if isinstance(failed, LossNotAccepted):
+        if isinstance(failed, LossNotAccepted | SpoolTooSmall):
             for words in await self._mover.let_go():
                 self._folder.tell(words)
         self._book.write(stage=Stage.FAILED, words=str(failed))

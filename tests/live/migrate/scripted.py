@@ -17,7 +17,7 @@ from holdfast.migrate.observe import ask_server
 from holdfast.migrate.relay.peer import read_words
 from holdfast.migrate.relay.relay import Relay, Settings
 from holdfast.migrate.relay.serve import Door, TargetServer
-from holdfast.migrate.relay.spool import Spool
+from holdfast.migrate.relay.spool import DEFAULT_BOUND_BYTES, Spool
 from holdfast.migrate.relay.translation import commands_of, dialect_of, rewriting_for
 from holdfast.migrate.seen import SeenServer
 from holdfast.topology.seen import Role
@@ -119,7 +119,13 @@ class Relaying:
 
 @contextlib.asynccontextmanager
 async def relaying(
-    source: Endpoint, target: Plain, folder: Path, *, accepts_losses: bool = True, writer: SeenServer = WRITER
+    source: Endpoint,
+    target: Plain,
+    folder: Path,
+    *,
+    accepts_losses: bool = True,
+    writer: SeenServer = WRITER,
+    spool_bytes: int = DEFAULT_BOUND_BYTES,
 ) -> AsyncIterator[Relaying]:
     """The relay at work; at the end the target is a primary again."""
     async with await EngineNode.connect(Endpoint(LOOPBACK, target.port)) as node:
@@ -136,7 +142,7 @@ async def relaying(
         accepts_losses=accepts_losses,
         hold_until_whole=reader.keys > 0,
     )
-    relay = Relay(Spool(folder / "spool"), settings)
+    relay = Relay(Spool(folder / "spool", spool_bytes), settings)
     server = TargetServer(Door(LOOPBACK, 0), relay)
     relay.on_new_history = server.drop_fed
     port = await server.start()

@@ -17,6 +17,7 @@ from holdfast.codec.rdb.errors import RdbError, UnknownRdbType, UnknownRdbVersio
 from holdfast.codec.stream import write_command
 from holdfast.engine.connection import Endpoint
 from holdfast.migrate.relay.filter import StreamStopped
+from holdfast.migrate.relay.spool import SpoolTooSmall
 from holdfast.migrate.relay.terms import LossNotAccepted
 
 CORPUS = Path(__file__).resolve().parents[2] / "data" / "rdb"
@@ -254,3 +255,46 @@ async def test_directly_the_same_target_would_have_lost_its_data(server: Plain, 
                 assert not has_its_old_data(victim)
             except redis.exceptions.RedisError:
                 return
+
+
+def long_string(number: int, size: int) -> bytes:
+    """A key as an RDB has it, with a value of that many bytes."""
+    key = b"long:%04d" % number
+    return b"\x00" + bytes([len(key)]) + key + b"\x80" + size.to_bytes(4, "big") + bytes(size)
+
+
+async def test_a_data_set_beyond_the_spool_ends_it_and_the_old_data_stays(
+    target: Plain, tmp_path: Path
+) -> None:
+    whole = rdb(b"\xfe\x00" + b"".join(long_string(number, 100_000) for number in range(400)))
+    async with (
+        Scripted([whole]).listening() as source,
+        relaying(Endpoint(LOOPBACK, source.port), target, tmp_path, spool_bytes=16 << 20) as way,
+    ):
+        failed = await way.failed()
+        assert isinstance(failed, SpoolTooSmall), failed
+        assert failed.most_bytes == 16 << 20
+        assert (15 << 20) * 0.8 < failed.held_bytes <= 16 << 20
+        assert way.relay.spool.held_bytes == 0
+        assert source.asked == 1
+        assert has_its_old_data(target)
+
+
+async def test_a_small_spool_carries_any_length_of_stream_and_never_holds_more(
+    target: Plain, tmp_path: Path
+) -> None:
+    value = b"v" * 1000
+    stream = b"".join(write_command([b"SET", b"s:%d" % (number % 100), value]) for number in range(40_000))
+    bound = 8 << 20
+    async with (
+        Scripted([rdb(NEW)], stream).listening() as source,
+        relaying(Endpoint(LOOPBACK, source.port), target, tmp_path, spool_bytes=bound) as way,
+    ):
+        most = 0
+        async with asyncio.timeout(40):
+            while way.relay.acknowledged < OFFSET + len(stream):
+                most = max(most, way.relay.spool.held_bytes)
+                assert way.relay.trouble == ""
+                await asyncio.sleep(0.005)
+        assert bound / 4 < most <= bound
+        assert await asyncio.to_thread(target.client.dbsize) == 101

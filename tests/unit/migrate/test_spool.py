@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from holdfast.codec.stream import write_command
 from holdfast.migrate.relay import spool as spooling
 from holdfast.migrate.relay.filler import filler
-from holdfast.migrate.relay.spool import Spool
+from holdfast.migrate.relay.spool import Spool, SpoolFull
 
 SELECT, MULTI, EXEC = (
     write_command([word]) if word != b"SELECT" else write_command([word, b"3"])
@@ -96,3 +97,40 @@ def test_an_rdb_that_is_not_whole_and_another_boot_are_not_gone_on_from(
     monkeypatch.setattr(spooling, "_boot_id", lambda: "another")
     assert not Spool(tmp_path).reopen()
     assert not list(tmp_path.glob("rdb"))
+
+
+def test_what_is_kept_behind_the_target_leaves_room_within_any_bound(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, bound_bytes=1 << 20)
+    spool.begin_at("history", 0)
+    piece = SET * 2000
+    for _ in range(100):
+        assert spool.has_room
+        spool.append(piece, 0, at_command=True)
+        spool.trim(spool.end)
+        assert spool.held_bytes <= 1 << 20
+    while spool.has_room:
+        spool.append(piece, 0, at_command=True)
+    assert spool.held_bytes <= 1 << 20
+
+
+def test_a_piece_that_the_disk_does_not_take_leaves_what_was_there(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.begin_full("history", 0)
+    spool.append_rdb(b"x" * 900)
+    spool.end_rdb(0)
+    spool.append(SET, 0, at_command=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(SpoolFull, match="goes on"):
+            spool.append_rdb(b"y" * 500)
+        with pytest.raises(SpoolFull):
+            spool.append(SET * 100, 0, at_command=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (spool.read_rdb(0, 2000), spool.read(0, 2000)) == (b"x" * 900, SET)
+    spool.append(SET, 0, at_command=True)
+    spool.close()
+    again = Spool(tmp_path)
+    assert again.reopen()
+    assert (again.end, again.read(0, 2000)) == (2 * len(SET), SET * 2)

@@ -88,9 +88,14 @@ def _wanted(side: str, text: str, auth_file: str, files: tuple[str, str, str]) -
 def spool_size(text: str) -> int:
     """The bytes that `--spool-bytes` names. Raises: WrongUsage."""
     from holdfast.errors import WrongUsage
+    from holdfast.migrate.relay.spool import LEAST_BOUND_BYTES
     from holdfast.spec.units import parse_size_bytes
 
     try:
-        return parse_size_bytes(text)
+        size_bytes = parse_size_bytes(text)
     except ValueError as wrong:
         raise WrongUsage(f"--spool-bytes {text}: {wrong}", "write for example 20gb") from None
+    if size_bytes < LEAST_BOUND_BYTES:
+        least = f"{LEAST_BOUND_BYTES >> 20}mb"
+        raise WrongUsage(f"--spool-bytes {text} is less than {least}", f"write {least} or more")
+    return size_bytes

@@ -19,6 +19,7 @@ from holdfast.migrate.relay.relay import Settings
 from holdfast.migrate.relay.serve import Door
 from holdfast.migrate.relay.sight import Sight
 from holdfast.migrate.relay.source import NO_SUCH_PORT
+from holdfast.migrate.relay.spool import SpoolTooSmall
 from holdfast.migrate.relay.terms import Full, LossNotAccepted
 from holdfast.migrate.relay.told import account, glance
 from holdfast.migrate.relay.translation import commands_of, dialect_of, rewriting_for
@@ -112,7 +113,7 @@ class RelayMover(Sight):
     # -- tending -------------------------------------------------------------------------------------------------------
 
     async def keep(self) -> None:
-        """Carry until cancelled. Raises: LossNotAccepted, WayBroken, TakenOver, and what makes going on useless."""
+        """Carry until cancelled. Raises: LossNotAccepted, SpoolTooSmall, WayBroken, TakenOver, and what makes going on useless."""
         while True:
             async with self.turn:
                 await self._tend()
@@ -131,7 +132,7 @@ class RelayMover(Sight):
                 return
             await point(self, leg, self._token(leg.to))
             self.trouble = ""
-        except (TakenOver, LossNotAccepted):
+        except (TakenOver, LossNotAccepted, SpoolTooSmall):
             raise
         except HoldfastError as failed:
             if str(failed) != self.trouble:

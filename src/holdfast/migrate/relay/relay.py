@@ -20,12 +20,14 @@ from holdfast.migrate.relay.filter import StreamFilter
 from holdfast.migrate.relay.lag import Lag
 from holdfast.migrate.relay.serve import Way
 from holdfast.migrate.relay.source import Continued, FullResync, NotNow, SourceLink
-from holdfast.migrate.relay.spool import Spool
+from holdfast.migrate.relay.spool import Spool, SpoolFull, SpoolTooSmall
 from holdfast.migrate.relay.terms import Counts, Full, LossNotAccepted, Phase, Rewriting, WayBroken
 
 ACKNOWLEDGE_EVERY_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-ROOM_BYTES = 4 * 1024 * 1024
+ROOM_EVERY_S = 0.1
+DISK_PATIENCE_S = 30.0
+"""How long a full synchronisation waits for room on a disk that others fill: nothing of its own will make any."""
 GROWN_BOUND_S = 1.0
 GATHER_S = 0.001
 GATHER_BELOW_BYTES = 64 * 1024
@@ -147,8 +149,8 @@ class Relay:
     async def run(self) -> None:
         """Take the source's history until cancelled.
 
-        Raises: WayBroken, LossNotAccepted, StreamStopped, and errors of the RDB's form, after which more of the same would
-            be of no use; broken links are taken up again.
+        Raises: WayBroken, LossNotAccepted, SpoolTooSmall, StreamStopped, and errors of the RDB's form, after which more of the
+            same would be of no use; broken links are taken up again.
         """
         pause_s = FIRST_PAUSE_S
         try:
@@ -156,7 +158,7 @@ class Relay:
                 began = time.monotonic()
                 try:
                     await self._one_link()
-                except (WayBroken, LossNotAccepted):
+                except (WayBroken, LossNotAccepted, SpoolTooSmall):
                     self.phase = Phase.BROKEN_OFF
                     raise
                 except HoldfastError as failed:
@@ -229,14 +231,16 @@ class Relay:
         try:
             pieces: AsyncIterator[bytes] = link.snapshot()
             async for piece in pieces:
-                await self._room()
-                self.phase = Phase.SNAPSHOT
+                await self._room_for_snapshot()
                 self.counts.rdb_bytes += len(piece)
                 self._spool_rdb(rewriting, rewriting.feed(piece))
             self._spool_rdb(rewriting, rewriting.finish())
-        except BaseException:
+        except BaseException as failed:
+            held, most = self.spool.held_bytes, self.spool.most_bytes
             self.spool.clear()  # what of it was sent is no good either: targets start over
             self.on_new_history()
+            if isinstance(failed, SpoolFull):
+                raise SpoolTooSmall(failed.path, held, most) from failed
             raise
         self.spool.end_rdb(rewriting.stream_db)
         self._wake()
@@ -254,13 +258,28 @@ class Relay:
 
     async def _room(self) -> None:
         """Wait while the spool is full; the source waits with us, as long as its own buffer lets it."""
-        while self.spool.room_bytes() < ROOM_BYTES:
+        while not self.spool.has_room:
             if self.phase is not Phase.WAITING_FOR_ROOM:
                 self.settings.tell(
                     f"the spool is full ({self.spool.held_bytes} bytes): the source has to wait"
                 )
             self.phase = Phase.WAITING_FOR_ROOM
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(ROOM_EVERY_S)
+
+    async def _room_for_snapshot(self) -> None:
+        """See that there is room for more of the RDB, which is given back only once the target has loaded all of it.
+
+        Raises: SpoolTooSmall.
+        """
+        spool, waited_s = self.spool, 0.0
+        while not spool.has_room:
+            most_bytes = spool.most_bytes
+            if most_bytes >= spool.bound_bytes or waited_s >= DISK_PATIENCE_S:
+                raise SpoolTooSmall(str(spool.folder), spool.held_bytes, most_bytes)
+            self.phase = Phase.WAITING_FOR_ROOM
+            await asyncio.sleep(ROOM_EVERY_S)
+            waited_s += ROOM_EVERY_S
+        self.phase = Phase.SNAPSHOT
 
     async def _follow(self, link: SourceLink) -> None:
         self.phase = Phase.TAIL

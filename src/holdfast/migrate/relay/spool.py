@@ -11,12 +11,14 @@ database that was selected there.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.codec import stream
+from holdfast.errors import HoldfastError
 from holdfast.state import private_folder, write_private
 
 SEGMENT_BYTES = 32 * 1024 * 1024
@@ -26,6 +28,43 @@ DEFAULT_BOUND_BYTES = 16 * 1024**3
 """RDB and stream together, unless the operator says otherwise."""
 ROOM_SHARE = 0.8
 """Share of the disk's free room that the spool takes at most."""
+
+
+LEAST_BOUND_BYTES = 64 * 1024 * 1024
+"""Less is not worth having: what is written in a second may be more."""
+ROOM_BYTES = 4 * 1024 * 1024
+"""With less room than this nothing more is taken: one piece of what a source sends, rewritten, finds place in it."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(eq=False)
+class SpoolFull(HoldfastError):
+    """The disk took nothing more, in spite of the room that it had shown; what was there before is whole."""
+
+    path: str
+    held_bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"the disk of the spool {self.path} is full, with {self.held_bytes / 1e9:.2f} GB of the migration's on it; it goes on "
+            "from there once there is room"
+        )
+
+
+@dataclass(eq=False)
+class SpoolTooSmall(HoldfastError):
+    """The data set as an RDB does not find room, and nothing that the target does would make any."""
+
+    path: str
+    held_bytes: int
+    most_bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"the source's data set does not fit into the spool {self.path}: {self.held_bytes / 1e9:.2f} GB of it came, and there "
+            f"is room for {self.most_bytes / 1e9:.2f} GB; the source is as it was. Start again with a larger --spool-bytes, or "
+            "free room on that disk"
+        )
 
 
 @dataclass
@@ -47,6 +86,10 @@ class Spool:
     def __init__(self, folder: Path, bound_bytes: int = DEFAULT_BOUND_BYTES) -> None:
         self.folder = private_folder(folder)
         self.bound_bytes = bound_bytes
+        # In shares of a small bound, so that what is kept behind the target never takes all of it.
+        self.segment_bytes = min(SEGMENT_BYTES, bound_bytes // 8)
+        self.backlog_bytes = min(BACKLOG_BYTES, bound_bytes // 4)
+        self._least_room_bytes = min(ROOM_BYTES, bound_bytes // 8)
         self.replid = ""
         self.base = 0
         """Offset at which the RDB stands."""
@@ -72,10 +115,16 @@ class Spool:
     def held_bytes(self) -> int:
         return (self.rdb_bytes if self._rdb_handle >= 0 else 0) + sum(each.size for each in self._segments)
 
-    def room_bytes(self) -> int:
-        """How much more may come before the source has to wait."""
+    @property
+    def most_bytes(self) -> int:
+        """How much it may hold now: its bound, or less where the disk has less room."""
         facts = os.statvfs(self.folder)
-        return min(self.bound_bytes - self.held_bytes, int(facts.f_bavail * facts.f_frsize * ROOM_SHARE))
+        return min(self.bound_bytes, self.held_bytes + int(facts.f_bavail * facts.f_frsize * ROOM_SHARE))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may come; else the source has to wait."""
+        return self.most_bytes - self.held_bytes >= self._least_room_bytes
 
     def begin_full(self, replid: str, offset: int) -> None:
         """Forget everything; an RDB at `offset` is about to come."""
@@ -94,8 +143,8 @@ class Spool:
         self._save()
 
     def append_rdb(self, data: bytes) -> None:
-        """Add translated bytes of the RDB."""
-        _write_all(self._rdb_handle, data)
+        """Add translated bytes of the RDB. Raises: SpoolFull."""
+        self._write(self._rdb_handle, data, self.rdb_bytes)
         self.rdb_bytes += len(data)
 
     def end_rdb(self, db: int) -> None:
@@ -126,17 +175,30 @@ class Spool:
 
         Args: `db`, what is selected behind them; `at_command`, whether they end where a command ends and none of a
             transaction is open, so that a new segment may begin there.
+        Raises: SpoolFull.
         """
         if not data:
             return
-        if not self._segments or (self._segments[-1].size >= SEGMENT_BYTES and self._may_begin):
+        if not self._segments or (self._segments[-1].size >= self.segment_bytes and self._may_begin):
             self._begin_segment()
         segment = self._segments[-1]
-        _write_all(segment.handle, data)
+        self._write(segment.handle, data, segment.size)
         segment.size += len(data)
         self.end += len(data)
         self.db = db
         self._may_begin = at_command
+
+    def _write(self, handle: int, data: bytes, size: int) -> None:
+        """All of it behind the `size` bytes that are there, or nothing."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(handle, view) :]
+        except OSError as failed:
+            os.ftruncate(handle, size)
+            if failed.errno in _NO_ROOM:
+                raise SpoolFull(str(self.folder), self.held_bytes) from failed
+            raise
 
     _may_begin = True
 
@@ -156,9 +218,10 @@ class Spool:
                 return os.pread(segment.handle, min(length, segment.end - at), at - segment.start)
         raise KeyError(at)
 
-    def trim(self, acknowledged: int, keep_bytes: int = BACKLOG_BYTES) -> None:
-        """Drop whole segments that lie further back than `keep_bytes` before `acknowledged`."""
-        while len(self._segments) > 1 and self._segments[0].end <= acknowledged - keep_bytes:
+    def trim(self, acknowledged: int, keep_bytes: int | None = None) -> None:
+        """Drop whole segments that lie further back than `keep_bytes` (`backlog_bytes`) before `acknowledged`."""
+        kept = self.backlog_bytes if keep_bytes is None else keep_bytes
+        while len(self._segments) > 1 and self._segments[0].end <= acknowledged - kept:
             self._close_segment(self._segments.pop(0))
 
     def _close_segment(self, segment: _Segment) -> None:
@@ -267,12 +330,6 @@ def _after_newlines(buf: bytes, at: int) -> int:
 
 def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
-
-def _write_all(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
 
 
 def _boot_id() -> str:
