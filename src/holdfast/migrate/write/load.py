@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from holdfast.codec.crc import crc64, key_slot
+from holdfast.codec.crc import key_slot
 from holdfast.codec.rdb.events import Aux, Function, Header, Key, ValueChunk, ValueEnd
 from holdfast.codec.rdb.parser import Parser
+from holdfast.codec.restore import RestorePacker
 from holdfast.engine.pipeline import pack, refusal
 from holdfast.migrate.write.checkpoint import PREFIX
 from holdfast.migrate.write.databases import Databases
@@ -69,7 +70,13 @@ class Loader:
     _bytes: int = 0
     _keys: int = 0
     _flying: set[asyncio.Task[None]] = field(default_factory=set)
+    _plain: list[tuple[int, bytes]] = field(default_factory=list)
+    """For a cluster: the slot and RESTORE of keys that are written whole; each comes once, so that they need no order."""
+    _cluster: bool = False
+    _database: int = -1
+    """Known to have a place in the target's cluster."""
     _footer: bytes = b""
+    _packer: RestorePacker = field(default_factory=lambda: RestorePacker(0))
 
     async def load(self, snapshot: Snapshot, still: Callable[[], bool]) -> None:
         """Write all of it. Args: `still`, whether the spool holds the same snapshot as before.
@@ -77,6 +84,7 @@ class Loader:
         Raises: TargetBroke, TargetStuck, SnapshotGone, DatabaseNotMapped, errors of the RDB's form.
         """
         parser = Parser(WHOLE_BYTES)
+        self._cluster = self.target.cluster
         long_value: LongValue | None = None
         try:
             async for piece in self._pieces(snapshot, still):
@@ -107,6 +115,7 @@ class Loader:
                     elif kind is Header:
                         assert isinstance(event, Header)
                         self._footer = event.dialect.version.to_bytes(2, "little")
+                        self._packer = RestorePacker(event.dialect.version)
             await self._send()
             await self._landed(0)
         finally:
@@ -132,11 +141,11 @@ class Loader:
 
     def _cell(self, key: bytes) -> int:
         if self.owned is None:
-            return self.target.cell_of(key)
+            return key_slot(key) if self._cluster else 0
         slot = key_slot(key)
         if slot not in self.owned:  # on its way from another shard, whose snapshot may have it as well
             raise SlotMovedAtSource(slot, "a shard of the source")
-        return slot if self.target.cluster else 0
+        return slot if self._cluster else 0
 
     def _unit(self, cell: int, database: int) -> Unit:
         place = cell if self.target.cluster else database
@@ -154,21 +163,22 @@ class Loader:
         assert value is not None
         if key.startswith(PREFIX):
             return  # another migration's, or the other direction's
-        body = b"%c%b%b" % (event.type, value, self._footer)
-        payload = body + crc64(body).to_bytes(8, "little")
-        ends = b"%d" % self._ends_ms(event)
-        more: tuple[bytes, ...] = ()
-        if event.freq is not None:
-            more = (b"FREQ", b"%d" % event.freq)
-        elif event.idle_s is not None:
-            more = (b"IDLETIME", b"%d" % event.idle_s)
-        command = (
-            b"*%d\r\n$7\r\nRESTORE\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"
-            % (6 + len(more), len(key), key, len(ends), ends, len(payload), payload)
+        command = self._packer.pack(
+            key,
+            event.type,
+            value,
+            self._ends_ms(event),
+            -1 if event.freq is None else event.freq,
+            -1 if event.idle_s is None else event.idle_s,
         )
-        for word in more:
-            command += b"$%d\r\n%b\r\n" % (len(word), word)
-        self._unit(self._cell(key), event.db).commands.append(command)
+        cell = self._cell(key)
+        if self._cluster:
+            if event.db != self._database:
+                self.databases.of(event.db)
+                self._database = event.db
+            self._plain.append((cell, command))
+        else:
+            self._unit(cell, event.db).commands.append(command)
         self._bytes += len(command)
         self._keys += 1
 
@@ -185,14 +195,17 @@ class Loader:
     async def _send(self) -> None:
         """What is gathered goes out, while earlier batches are still on their way."""
         await self._landed(IN_FLIGHT - 1)
-        if not self._units:
+        if not self._units and not self._plain:
             return
-        units, keys = list(self._units.values()), self._keys
-        self._units, self._bytes, self._keys = {}, 0, 0
-        self._flying.add(asyncio.create_task(self._write(units, keys)))
+        plain, units, keys = self._plain, list(self._units.values()), self._keys
+        self._plain, self._units, self._bytes, self._keys = [], {}, 0, 0
+        self._flying.add(asyncio.create_task(self._write(plain, units, keys)))
 
-    async def _write(self, units: list[Unit], keys: int) -> None:
-        await self.target.write(units, _no_mark, {})
+    async def _write(self, plain: list[tuple[int, bytes]], units: list[Unit], keys: int) -> None:
+        if plain:
+            await self.target.write_plain(plain)
+        if units:
+            await self.target.write(units, _no_mark, {})
         self.done.keys += keys
 
     async def _landed(self, at_most: int) -> None:

@@ -151,6 +151,34 @@ class Target:
         finally:
             _close_strangers(asked, self._pipes)
 
+    async def write_plain(self, commands: Sequence[tuple[int, bytes]]) -> None:
+        """Have commands done that may run twice, each in its cell's owner, in any order. Args: cell and packed command of each.
+
+        Raises: as `write`.
+        """
+        owners, cluster = self._owners, self.cluster
+        shares: list[list[tuple[int, bytes]]] = [[] for _ in self._pipes]
+        for each in commands:
+            shares[max(0, owners[each[0]]) if cluster else 0].append(each)
+        asked = [(pipe, share) for pipe, share in zip(self._pipes, shares, strict=True) if share]
+        futures = [
+            pipe.begin(b"".join([command for _, command in share]), len(share)) for pipe, share in asked
+        ]
+        units: dict[int, Unit] = {}
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        for (_, share), replies in zip(asked, results, strict=True):
+            if isinstance(replies, BaseException):
+                if isinstance(replies, NodeGone | NodeSilent):
+                    raise TargetBroke(self._address, str(replies)) from replies
+                raise replies
+            if hiredis.ReplyError not in map(type, replies):
+                continue
+            for (cell, command), reply in zip(share, replies, strict=True):
+                if type(reply) is hiredis.ReplyError:
+                    units.setdefault(cell, Unit(cell)).commands.append(command)
+        if units:
+            await self.write(list(units.values()), _no_mark, {})
+
     async def _round(
         self,
         units: Sequence[Unit],
@@ -307,6 +335,10 @@ class Target:
         except (NodeGone, NodeSilent) as lost:
             raise TargetBroke(self._address, str(lost)) from lost
         return all(got >= wanted for (wanted, _), got in zip(waits, reached, strict=True))
+
+
+def _no_mark(cell: int) -> Mark:
+    raise AssertionError("what may run twice carries no mark")
 
 
 def _gave_all_away(before: Keyspace, now: Keyspace) -> bool:
