@@ -64,8 +64,6 @@ the count is 0."""
 
 _PLAIN = {"s": STRING, "n": NUMBER, "f": SCORE, "m": MODULE, "c": COUNT, "?": MAYBE, "i": ITEM}
 _RAW = {"8": 8, "x": 16, "r": 4}
-DEPTH = 4
-"""Loops within each other at most (a stream has three)."""
 CODE_SIZE = 1024
 MODULE_AUX_ENTRY = 256
 KEY_META_ENTRY = 257

@@ -63,7 +63,7 @@ class SourceAnswers:
         if not allowed or len(text) > ASKED_MAX_WORDS:
             return b"-READONLY You can't write against a read only relay, nor change it.\r\n"
         try:
-            return encode(self._told(name, sub, await self._ask(text)))
+            return encode(self._told(name, await self._ask(text)))
         except CommandRefused as refused:
             return f"-{refused.words}\r\n".encode("utf-8", "surrogateescape")
         except HoldfastError as gone:
@@ -89,7 +89,7 @@ class SourceAnswers:
                     raise
         raise AssertionError("unreachable")
 
-    def _told(self, name: str, sub: str, reply: Reply) -> Reply:
+    def _told(self, name: str, reply: Reply) -> Reply:
         """The source's answer as one of ours: our version and port, and none of its secrets."""
         if name == "INFO" and isinstance(reply, str):
             lines = [self._info_line(line) for line in reply.splitlines()]
