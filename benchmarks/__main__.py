@@ -46,7 +46,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         for engine in failover.ENGINES
     },
     **{f"{quiet.NAME}-{engine}": functools.partial(quiet.run, engine=engine) for engine in failover.ENGINES},
-    migrate.NAME: migrate.run,
+    **{f"{migrate.NAME}-{part}": functools.partial(migrate.run, part=part) for part in migrate.PARTS},
     cutover.NAME: cutover.run,
     cutover_write.NAME: cutover_write.run,
     compare.NAME: compare.run,

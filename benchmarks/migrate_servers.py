@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,11 @@ from holdfast.engine.build import EngineBuild
 from holdfast.supervisor.ports import free_ports
 
 LOOPBACK = "127.0.0.1"
-FIRST_PORT = 24_000
+FIRST_PORT = 11_000
+"""Ports from here to 10,000 above, and their bus ports another 10,000 above: below those that the system gives to connections
+that go out (32768 and up), of which one may take a port between the look and the start."""
+PORT_TRIES = 5
+START_S = 20.0
 BATCH = 5_000
 BOUND_S = 300.0
 
@@ -42,30 +46,39 @@ class Bare:
 def bare(build: EngineBuild, *settings: str) -> Iterator[Bare]:
     """One server without persistence; ended at the end by its own pid."""
     folder = Path(tempfile.mkdtemp(prefix="hf-bench-"))
-    (port,) = free_ports([LOOPBACK], 1, FIRST_PORT + random.randrange(5000), (), cluster=False)
-    words = [
-        f"port {port}", f"bind {LOOPBACK}", f"dir {folder}", 'save ""', f"logfile {folder / 'log'}",
-        "repl-diskless-sync yes", "repl-diskless-sync-delay 0", *settings,
-    ]  # fmt: skip
-    config = folder / "server.conf"
-    config.write_text("\n".join(words) + "\n")
-    process = subprocess.Popen([*build.command, str(config)], cwd=folder, stdout=subprocess.DEVNULL)
+    server = _started(build, folder, settings)
     try:
-        client = redis.Redis(host=LOOPBACK, port=port, socket_timeout=60)
-        end = time.monotonic() + 20
-        while True:
-            try:
-                client.ping()
-                break
-            except redis.exceptions.RedisError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.02)
-        yield Bare(port, client, process)
+        yield server
     finally:
+        server.process.kill()
+        server.process.wait(20)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _started(build: EngineBuild, folder: Path, settings: Sequence[str]) -> Bare:
+    """A server that answers. One that ends at once, for somebody took its port or its bus port, is started on another."""
+    clustered = "cluster-enabled yes" in settings
+    log = folder / "log"
+    for _ in range(PORT_TRIES):
+        (port,) = free_ports([LOOPBACK], 1, FIRST_PORT + random.randrange(9_000), (), cluster=clustered)
+        words = [
+            f"port {port}", f"bind {LOOPBACK}", f"dir {folder}", 'save ""', f"logfile {log}",
+            "repl-diskless-sync yes", "repl-diskless-sync-delay 0", *settings,
+        ]  # fmt: skip
+        config = folder / "server.conf"
+        config.write_text("\n".join(words) + "\n")
+        process = subprocess.Popen([*build.command, str(config)], cwd=folder, stdout=subprocess.DEVNULL)
+        client = redis.Redis(host=LOOPBACK, port=port, socket_timeout=60)
+        end = time.monotonic() + START_S
+        while process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(redis.exceptions.RedisError):
+                client.ping()
+                return Bare(port, client, process)
+            time.sleep(0.02)
         process.kill()
         process.wait(20)
-        shutil.rmtree(folder, ignore_errors=True)
+    last = log.read_text(errors="replace")[-500:] if log.exists() else "it wrote no log"
+    raise RuntimeError(f"{build.name} does not start: {last}")
 
 
 def fill_small(server: Bare, keys: int) -> None:
