@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -12,6 +13,8 @@ REQUIRED = os.environ.get("HOLDFAST_REQUIRE_COMPILED") == "1"
 # One source for both builds: a module that has a .pxd beside it is compiled.
 SOURCE = Path("src")
 MODULES = sorted(SOURCE.glob("holdfast/**/*.pxd"))
+LISTING = {"sdist", "egg_info", "dist_info"}
+"""Commands that only say what there is: they compile nothing, so nothing is translated for them."""
 
 
 class WithExample(build_py):
@@ -52,6 +55,8 @@ class OptionalBuild(build_ext):
 
 
 def extensions() -> list[Extension]:
+    if LISTING & set(sys.argv[1:]):
+        return []
     try:
         from Cython.Build import cythonize
     except ImportError:

@@ -19,7 +19,8 @@ from typing import Self
 LOOPBACK = "127.0.0.1"
 FIRST = 10_000
 LENGTH = 40
-STRETCHES = 312
+STRETCHES = 250
+"""So that nobody's port is somebody's bus port."""
 BUS = 10_000
 OWN_STRETCHES = 3
 LOCKS = Path(tempfile.gettempdir()) / f"hf-ports-{os.getuid()}"

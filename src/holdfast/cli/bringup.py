@@ -21,6 +21,7 @@ from rich.text import Text
 
 from holdfast.cli.console import err, show, stdout
 from holdfast.cli.demonstration import Demonstration, can_demonstrate, demonstrate
+from holdfast.cli.lines import number_of
 from holdfast.cli.look import Report, look
 from holdfast.cli.opening import Named, opened
 from holdfast.cli.views import status_facts, status_text
@@ -123,7 +124,7 @@ def bring_up(given: Named, how: How, *, as_json: bool, first: First = NOTHING_FI
 
     def text(console: Console) -> None:
         if steps:
-            console.print(f"Ready in [bold]{took_s:.1f} s[/], {len(steps)} steps.")
+            console.print(f"Ready in [bold]{took_s:.1f} s[/], {number_of(steps, 'step')}.")
             for loss in story.losses:
                 console.print(Text(f"{loss}.", style="yellow"))
         else:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from holdfast.cli.bringup import print_line
 from holdfast.cli.console import confirm_by_name
+from holdfast.cli.lines import number_of
 from holdfast.cli.opening import Named, opened
 from holdfast.errors import HoldfastError, WrongUsage
 from holdfast.migrate.guard import must_be_free
@@ -209,7 +210,9 @@ def repair_text(done: Repaired) -> Callable[[Console], None]:
             console.print(f"{done.cache}: nothing is broken that does not mend itself.")
             return
         if done.acted:
-            console.print(f"{done.cache} is repaired: {len(done.steps)} steps. holdfast status shows it.")
+            console.print(
+                f"{done.cache} is repaired: {number_of(done.steps, 'step')}. holdfast status shows it."
+            )
             return
         for each in done.findings:
             console.print(Text.assemble((each.fault.value, "bold red"), f": {each.what}."))

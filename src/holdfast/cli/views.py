@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from holdfast.cli.lines import number_of
 from holdfast.cli.look import Report
 from holdfast.spec.cache import Spec
 from holdfast.topology.health import Severity
@@ -32,7 +33,9 @@ def plan_text(spec: Spec, steps: Sequence[Step], verb: str = "holdfast up") -> C
         if not steps:
             console.print(f"{spec.cache.name} is what its spec says: nothing to do.")
             return
-        console.print(f"{spec.cache.name}: {len(steps)} steps. `{verb}` does them; nothing is changed now.\n")
+        console.print(
+            f"{spec.cache.name}: {number_of(steps, 'step')} to do. `{verb}` does that; nothing is changed now.\n"
+        )
         for number, step in enumerate(steps, start=1):
             style = "dim" if isinstance(step, LookAgain) else ""
             console.print(Text(f"{number:3}  {step.title}", style=style))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -46,7 +45,7 @@ def test_a_kept_port_that_is_taken_is_named_and_kept(bench: Bench) -> None:
 
 
 def test_a_wished_port_that_is_taken_is_passed_over(bench: Bench) -> None:
-    wish = random.randrange(7_300, 9_900, 20)  # beside those of every bench
+    wish = int(bench.environ["HOLDFAST_FIRST_PORT"])
     with (
         closing(socket.create_server(("127.0.0.1", wish))),
         closing(socket.create_server(("127.0.0.1", wish + 10_001))),

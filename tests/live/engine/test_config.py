@@ -32,6 +32,20 @@ def build(request: pytest.FixtureRequest) -> EngineBuild:
     return AT_HAND[request.param]
 
 
+QUICK = {"redis-6.2-plain", "redis-7.0-tls", "valkey-9.1-plain"}
+"""Oldest, newest, and one with TLS: of what several servers do together, the others follow in the long tests."""
+PLAIN_AND_TLS = pytest.mark.parametrize(
+    ("build", "encrypted"),
+    [
+        pytest.param(build, encrypted, id=name, marks=() if name in QUICK else pytest.mark.long)
+        for engine, build in AT_HAND.items()
+        for encrypted in (False, True)
+        if build.tls or not encrypted
+        for name in (f"{engine}-{'tls' if encrypted else 'plain'}",)
+    ],
+)
+
+
 def bus(build: EngineBuild, port: int) -> dict[str, Any]:
     """Ports of a cluster node: only 7.0 and later choose their bus port."""
     return {"port": port, "bus_port": port + 10_000 if build.version < (7, 0, 0) else free_port()}
@@ -143,13 +157,11 @@ async def pair(build: EngineBuild, servers: list[Server], links: list[EngineNode
         await until(ok)
 
 
-@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+@PLAIN_AND_TLS
 async def test_cluster_nodes_find_each_other_and_tell_true_ports(
     build: EngineBuild, tmp_path: Path, encrypted: bool
 ) -> None:
     """Under TLS also on the Unix socket, where nodes tell the plaintext port, which is off."""
-    if encrypted and not build.tls:
-        pytest.skip(f"{build.title} has no TLS")
     spec = cache_spec(topology=CLUSTER)
     tls = make_tls(tmp_path / "tls") if encrypted else None
     async with (
@@ -200,13 +212,11 @@ async def test_slots_move_by_the_engine_itself_where_it_can(build: EngineBuild, 
         assert await b.ask("STRLEN", "k{06S}") == 100_000
 
 
-@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+@PLAIN_AND_TLS
 async def test_sentinels_watch_agree_and_fail_over(
     build: EngineBuild, tmp_path: Path, encrypted: bool
 ) -> None:
     """With the users and passwords that the files give them, and nothing more."""
-    if encrypted and not build.tls:
-        pytest.skip(f"{build.title} has no TLS")
     spec = cache_spec(topology=SENTINEL)
     tls = make_tls(tmp_path / "tls") if encrypted else None
     async with running(build, tmp_path / "p", spec, tls=tls) as primary:

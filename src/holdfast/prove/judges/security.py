@@ -30,7 +30,7 @@ def addresses(measured: Measured, spec: Spec) -> Verdict:
     how = "; ".join(sorted({each["how"] for each in measured["enforced"].values()}))
     told = f"listens on {', '.join(measured['listening']) or 'nothing seen'}; held by {how or 'nothing'}"
     others = len(measured["other_addresses"])
-    told += f"; {measured['tried']} attempts from {others} other {'address' if others == 1 else 'addresses'} of this machine"
+    told += f"; {measured['tried']} attempts from {others} other {'address' if others == 1 else 'addresses'} of this machine, {len(measured['entered'])} let in"
     faults = [f"{place} takes connections" for place in measured["entered"]] if spec.network.allow else []
     faults += [f"{name}: {each['why']}" for name, each in measured["enforced"].items() if not each["holds"]]
     if not spec.network.allow:
