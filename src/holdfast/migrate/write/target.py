@@ -23,6 +23,8 @@ from holdfast.topology.shards import Keyspace, discover
 
 CLIENT_NAME = "holdfast-migrate"
 WAIT_MS = 500
+LOOK_S = 1.0
+"""For a server that is only asked for its role."""
 _SELECT = b"*2\r\n$6\r\nSELECT\r\n"
 
 
@@ -57,6 +59,8 @@ class Target:
         """Find its shards and connect to each primary. Raises: NodeGone, NodeSilent, NodeDenied, NotOneKeyspace."""
         self.close()
         found = await discover(self.seeds)
+        if not found.cluster:
+            await self._no_other_primary(found)
         self.seeds = tuple(dict.fromkeys((*found.seeds, *self.seeds)))
         pipes: list[Pipeline] = []
         try:
@@ -74,6 +78,20 @@ class Target:
             raise
         self.keyspace, self._pipes, self._owners = found, pipes, found.owners()
         return self
+
+    async def _no_other_primary(self, found: Keyspace) -> None:
+        """A primary that was restarted before it was told of its successor would be filled in vain. Raises: NodeGone."""
+        for seed in self.seeds:
+            try:
+                async with await Pipeline.connect(seed, timeout_s=LOOK_S, name=CLIENT_NAME) as pipe:
+                    info = read_info((await pipe.ask("INFO")).decode())
+            except HoldfastError:
+                continue
+            if info.get("role") == "master" and info.get("run_id") != found.run_id:
+                raise NodeGone(
+                    str(found.shards[0].primary),
+                    f"{seed} says as well that it is the primary; waiting until one is",
+                )
 
     async def reconnect(self) -> None:
         """Connect again, for as long as patience lasts. Raises: TargetStuck."""
