@@ -158,6 +158,7 @@ def _measure(rig: Rig, engine: str, version: str, kills: int, alone: int, rows: 
 def _one(rig: Rig, row: Row, number: int, act: Callable[[Rig, Shard], float]) -> None:
     shards = rig.shards()
     shard = shards[number % len(shards)]
+    rig.await_steady(shard)
     working = rig.clients
     with working.at_work(shard):
         time.sleep(BEFORE_S)
@@ -235,7 +236,7 @@ def _head(machine: str, mode: str) -> list[str]:
         f"4 ms, and where a write fails try {asked} at once. Milliseconds from the signal to a write that "
         "another node acknowledged: *first*, of the first client; *last*, of the last. Of a switchover: the longest gap "
         "between two acknowledged writes of the client that had the longest. *Lost*: acknowledged writes (without WAIT) that "
-        "were not in the lists afterwards. Before each, the cache was whole. *The engine "
+        "were not in the lists afterwards. Before each, the cache was whole, and the node had run for more than 5 s. *The engine "
         "alone*: the same nodes without the supervisor"
         + (
             "; nobody promotes a replica of a replicated cache then, so there is nothing to measure."

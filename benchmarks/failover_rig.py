@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import redis
 
 from benchmarks.failover_clients import ENDED, Job, Seen
@@ -23,6 +24,7 @@ from holdfast.cli.opening import named
 from holdfast.cli.views import status_facts
 from holdfast.codec.crc import SLOTS, key_slot
 from holdfast.profile import Profile
+from holdfast.supervisor.failover_rules import STEADY_AFTER_S
 
 CACHE, SERVICE = "failover-bench", "client"
 NAMESPACE = "bench.failover"
@@ -32,6 +34,7 @@ LOOK_EVERY_S = 0.15
 SAMPLED_S = 1.5
 """In which a supervisor that has just begun to watch has asked every node for its id and offset once."""
 ENDED_BOUND_S = 30.0
+STEADY_MORE_S = 0.2
 READY_BOUND_S = 30.0
 REPLICAS = {"cluster": 1, "sentinel": 2, "replicated": 2}
 
@@ -185,6 +188,13 @@ class Rig:
                 told = "; ".join(f"{each['node']} {each['what']}" for each in seen["problems"])
                 raise CommandFailed(f"the cache is not whole after {WHOLE_BOUND_S:g} s: {told}")
             time.sleep(LOOK_EVERY_S)
+
+    def await_steady(self, shard: Shard) -> None:
+        """Wait until the shard's primary has run for so long that its end is a new one, and not the next of a row, for which the
+        supervisor would wait longer and longer before it starts it again.
+        """
+        ran_s = time.time() - psutil.Process(shard.pid).create_time()
+        time.sleep(max(0.0, STEADY_AFTER_S + STEADY_MORE_S - ran_s))
 
     def _status(self) -> Any:
         """`holdfast status --json`, without a process: hundreds of kills would wait for hundreds of interpreters."""
