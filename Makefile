@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SPEC := examples/phonebill/cache.yaml
 LOCKS := requirements/build.txt requirements/run.txt requirements/dev.txt
-SOURCES := setup.py pyproject.toml $(wildcard src/holdfast/codec/*.py src/holdfast/codec/*.pxd src/holdfast/codec/*/*.py src/holdfast/codec/*/*.pxd) $(wildcard src/holdfast/client/*.pxd) $(patsubst %.pxd,%.py,$(wildcard src/holdfast/client/*.pxd))
+SOURCES := setup.py pyproject.toml $(wildcard src/holdfast/codec/*.py src/holdfast/codec/*.pxd src/holdfast/codec/*/*.py src/holdfast/codec/*/*.pxd) $(wildcard src/holdfast/client/*.pxd) $(wildcard $(patsubst %.pxd,%.py,$(wildcard src/holdfast/client/*.pxd)))
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .PHONY: up intro down install engines dev test test-long check peers fuzz bench lock docs clean help

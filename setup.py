@@ -10,9 +10,9 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 REQUIRED = os.environ.get("HOLDFAST_REQUIRE_COMPILED") == "1"
-# One source for both builds: a module that has a .pxd beside it is compiled.
+# One source for both builds: a module that has a .pxd beside it is compiled. (A .pxd alone only declares.)
 SOURCE = Path("src")
-MODULES = sorted(SOURCE.glob("holdfast/**/*.pxd"))
+MODULES = sorted(pxd for pxd in SOURCE.glob("holdfast/**/*.pxd") if pxd.with_suffix(".py").exists())
 LISTING = {"sdist", "egg_info", "dist_info"}
 """Commands that only say what there is: they compile nothing, so nothing is translated for them."""
 

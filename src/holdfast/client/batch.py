@@ -44,7 +44,14 @@ def get_many(
 ) -> Policy:
     """Read many keys. Result: {key: value} of those that are there. Raises: as `ask`."""
     if where == "primary" and shared.slotless and not family.in_l1 and 1 < len(keys) <= _most(shared):
-        return (yield from _plainly(shared, family, values, keys, within_s))
+        return _plainly(shared, family, values, keys, within_s)
+    return _carefully(shared, family, values, keys, where, within_s)
+
+
+def _carefully(
+    shared: Shared, family: Family, values: Values, keys: list[str], where: ReadFrom, within_s: float
+) -> Policy:
+    """By slot and node, from replicas where they may be read, and into the first tier."""
     until, read_at = shared.clock.now() + within_s, shared.clock.now()
     replies: dict[str, tuple[Any, int]] = {}
     tokens: dict[str, FillToken | None] = {}

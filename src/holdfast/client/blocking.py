@@ -170,17 +170,25 @@ class Pool:
 
     def take(self, readonly: bool, until: float) -> BlockingLink:
         """A connection for one caller, who gives it back or up."""
-        self._take_place(min(until, time.monotonic() + self._max_wait_s))
-        now = time.monotonic()
         idle = self._idle[readonly]
+        now = time.monotonic()
+        with self._lock:
+            placed = self.in_use < self._max_total and not self.closed
+            self.in_use += placed
+            link = idle.pop() if placed and idle else None
+        if not placed:
+            self._wait_for_place(min(until, now + self._max_wait_s))
+            now = time.monotonic()
         while True:
-            with self._lock:
-                link = idle.pop() if idle else None
             if link is None:
-                break
+                with self._lock:
+                    link = idle.pop() if idle else None
+                if link is None:
+                    break
             if link.usable(now):
                 return link
             link.close()
+            link = None
         try:
             return BlockingLink(self._login, self._address, readonly=readonly, within_s=until - now)
         except BaseException:
@@ -193,9 +201,9 @@ class Pool:
             keep = not self.closed and len(self._idle[readonly]) < self._max_idle
             if keep:
                 self._idle[readonly].append(link)
+            self._pass_on()
         if not keep:
             link.close()
-        self._free_place()
 
     def give_up(self, link: BlockingLink) -> None:
         link.close()
@@ -223,8 +231,8 @@ class Pool:
     def idle(self) -> int:
         return len(self._idle[False]) + len(self._idle[True])
 
-    def _take_place(self, wait_until: float) -> None:
-        """Be one of `max_total`. Whoever waits longest is next: no caller can be overtaken for ever."""
+    def _wait_for_place(self, wait_until: float) -> None:
+        """Be one of `max_total` all the same. Whoever waits longest is next: no caller can be overtaken for ever."""
         with self._lock:
             if self.closed:
                 raise NodeUnreached(str(self._address), "the cache was closed", busy=True)
@@ -248,12 +256,15 @@ class Pool:
             raise NodeUnreached(str(self._address), "the cache was closed", busy=True)
 
     def _free_place(self) -> None:
-        """Hand the place to whoever waits longest."""
         with self._lock:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self.in_use -= 1
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """With the lock: hand the place to whoever waits longest."""
+        if self._waiting:
+            self._waiting.popleft().release()
+        else:
+            self.in_use -= 1
 
 
 def exchange_each(sends: list[tuple[Pool, bytes, int, bool, float]]) -> list[Any]:

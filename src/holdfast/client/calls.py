@@ -89,8 +89,10 @@ def ask(shared: Shared, wanted: Request) -> Policy:
         if now >= wanted.until:
             raise _unavailable(shared, wanted, began, why)
         version = shared.version
-        shard = shared.shard_of(wanted.slot)
-        if shard is None and asked_to is None:
+        node = shared.sole_primary if asked_to is None else shared.node(asked_to)
+        if node is None and (shard := shared.shard_of(wanted.slot)) is not None:
+            node = shared.node(shard.primary)
+        if node is None:
             if shared.denied is not None:
                 raise shared.denied
             yield Relook(version, min(wanted.until, now + 0.05))
@@ -100,7 +102,6 @@ def ask(shared: Shared, wanted: Request) -> Policy:
                 else "its slot has no primary"
             )
             continue
-        node = shared.node(asked_to or shard.primary)  # type: ignore[union-attr]
         if not node.breaker.allows(now):
             if attempt == 0:
                 shared.look_again()
@@ -115,7 +116,7 @@ def ask(shared: Shared, wanted: Request) -> Policy:
             if asked_to is None:
                 reply = yield wanted.sent_to(shared, node, readonly=False, until=wanted.until)
             else:
-                reply = yield from _asking(shared, wanted, node)
+                reply = yield from _asking(wanted, node)
                 asked_to = None
         except NodeUnreached as failed:
             if not failed.busy:
@@ -165,7 +166,7 @@ def _book(node: Node, failing: list[Node], now: float) -> None:
         node.breaker.failed(now)
 
 
-def _asking(shared: Shared, wanted: Request, node: Node) -> Policy:
+def _asking(wanted: Request, node: Node) -> Policy:
     """Each command behind an ASKING, whose own replies are left out; nothing is filled from a slot on the move."""
     wanted.token = None
     payload = b"".join(ASKING + part for part in wanted.parts)

@@ -1,5 +1,6 @@
 import cython
 from cpython cimport time
+from holdfast.client cimport coarse
 
 cdef class Trust:
     cdef public double until

@@ -124,8 +124,7 @@ class Values:
         self._compress = _compressor(namespace) if compress_above_bytes is not None else None
         self._encode, shape = _shaped(namespace, self.codec, kind)
         self._decode = {
-            code: _decoder(namespace, code, shape)
-            for code in ((BYTES,) if codec == "bytes" else (JSON, MSGPACK))
+            code: _decoder(code, shape) for code in ((BYTES,) if codec == "bytes" else (JSON, MSGPACK))
         }
 
     def encode(self, value: Any, *, fresh_until_ms: int = 0, load_ms: int = 0, headed: bool = False) -> bytes:
@@ -258,7 +257,7 @@ def _instance_of(kind: Any) -> Callable[[Any], Any]:
     return checked
 
 
-def _decoder(namespace: str, codec: int, shape: Callable[[Any], Any] | None) -> Decode:
+def _decoder(codec: int, shape: Callable[[Any], Any] | None) -> Decode:
     read = {JSON: orjson.loads, MSGPACK: _msgpack_read, BYTES: bytes}[codec]
     if shape is None:
         return read

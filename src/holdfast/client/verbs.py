@@ -171,7 +171,9 @@ class Verbs:
         """Result: {key: value} of those that are there; those of the first tier without asking anybody."""
         wanted = list(keys)
         self.family.pattern.check_each(wanted)
-        return self._get_many(wanted, where, within_s)
+        if where is None and self.family.in_l1:
+            return self._get_many_near(wanted, within_s)
+        return self._get_many_far(wanted, where, within_s)
 
     def put_many(self, items: Mapping[str, Any], ttl_s: float | str | None, within_s: float | None) -> Policy:
         """Result: None."""
@@ -193,25 +195,23 @@ class Verbs:
             self._forget_flights(key)
         return self._change_many(commands, within_s)
 
-    def _get_many(self, keys: list[str], where: str | None, within_s: float | None) -> Policy:
+    def _get_many_near(self, keys: list[str], within_s: float | None) -> Policy:
         near: dict[str, Any] = {}
-        looks_near = where is None and self.family.in_l1
-        far = [] if looks_near else keys
-        if looks_near:
-            look = self.shared.l1.view(self.values).look
-            for key in keys:
-                value = look(key)
-                if value is GONE:
-                    far.append(key)
-                elif value is not None:
-                    near[key] = value
-        if far:
-            within = self._within(within_s or self._batch_s(len(far)))
-            found = yield from batch.get_many(
-                self.shared, self.family, self.values, far, self._where(where), within
-            )
-            return near | found if near else found
-        return near
+        far = []
+        look = self.shared.l1.view(self.values).look
+        for key in keys:
+            value = look(key)
+            if value is GONE:
+                far.append(key)
+            elif value is not None:
+                near[key] = value
+        if not far:
+            return near
+        return near | (yield from self._get_many_far(far, None, within_s))
+
+    def _get_many_far(self, keys: list[str], where: str | None, within_s: float | None) -> Policy:
+        within = self._batch_s(len(keys)) if within_s is None else self._within(within_s)
+        return batch.get_many(self.shared, self.family, self.values, keys, self._where(where), within)
 
     def _change_many(self, commands: Mapping[str, tuple[Any, ...]], within_s: float | None) -> Policy:
         for key in commands:
@@ -284,7 +284,8 @@ class Verbs:
 
     def _batch_s(self, keys: int) -> float:
         pool = self.shared.profile.pool
-        return max(self.shared.command_s, pool.pipeline_timeout_ms / 1000 * math.ceil(keys / pool.batch_size))
+        batches = 1 if keys <= pool.batch_size else math.ceil(keys / pool.batch_size)
+        return max(self.shared.command_s, pool.pipeline_timeout_ms / 1000 * batches)
 
     def _ttl_ms(self, ttl_s: float | str | None) -> int | None:
         if ttl_s is None:
