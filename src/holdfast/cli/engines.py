@@ -139,7 +139,10 @@ def remove_engines(names: Names = None, json: AsJson = False) -> None:
         "removed": [name for name, was in there.items() if was],
         "absent": [name for name, was in there.items() if not was],
     }
-    text = "\n".join(f"{name} {'removed' if was else 'was not there'}" for name, was in there.items())
+    text = "\n".join(
+        f"{name} {'removed' if was else 'was not fetched, so there is nothing to remove'}"
+        for name, was in there.items()
+    )
     console.show(facts, text, as_json=json)
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.errors import WrongUsage
 from holdfast.spec.load import LoadedSpec
@@ -15,10 +16,12 @@ from holdfast.supervisor.client import SupervisorClient
 from holdfast.supervisor.invitation import controller_trust
 from holdfast.supervisor.launch import local_client, using
 from holdfast.topology.hosts import NodeHost
-from holdfast.topology.live import LiveCache
-from holdfast.topology.open import AS_IT_IS, EngineWish, open_cache
 from holdfast.topology.store import CacheStore
-from holdfast.topology.wanted import CAREFUL, Manner
+
+if TYPE_CHECKING:  # what only looks at a cache needs none of what plans and does
+    from holdfast.topology.live import LiveCache
+    from holdfast.topology.open import EngineWish
+    from holdfast.topology.wanted import Manner
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,17 @@ async def machines(given: Named, *, start: bool) -> AsyncIterator[Mapping[str, N
 
 @asynccontextmanager
 async def opened(
-    given: Named, *, start: bool = True, wish: EngineWish = AS_IT_IS, manner: Manner = CAREFUL
+    given: Named, *, start: bool = True, wish: EngineWish | None = None, manner: Manner | None = None
 ) -> AsyncIterator[LiveCache]:
     """The cache with its machines, ready for plans and steps.
 
-    Args: `wish`, which engine is wanted: by default the one it has; `manner`, how nodes are restarted.
+    Args: `wish`, which engine is wanted: by default the one it has; `manner`, how nodes are restarted: by default
+        carefully.
     """
+    from holdfast.topology.open import AS_IT_IS, open_cache
+    from holdfast.topology.wanted import CAREFUL
+
     async with machines(given, start=start) as hosts:
-        cache = await open_cache(given.loaded, given.store, hosts, wish)
-        cache.manner = manner
+        cache = await open_cache(given.loaded, given.store, hosts, wish or AS_IT_IS)
+        cache.manner = manner or CAREFUL
         yield cache

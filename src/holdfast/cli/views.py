@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +16,9 @@ from holdfast.spec.cache import Spec
 from holdfast.topology.health import Severity
 from holdfast.topology.seen import Role, SeenNode
 from holdfast.topology.slots import ranges
-from holdfast.topology.steps import LookAgain, Step
+
+if TYPE_CHECKING:
+    from holdfast.topology.steps import Step
 
 ROLE_STYLE = {Role.PRIMARY: "bold green", Role.REPLICA: "cyan", Role.SENTINEL: "magenta"}
 
@@ -28,6 +30,8 @@ def plan_facts(spec: Spec, steps: Sequence[Step]) -> dict[str, Any]:
 
 def plan_text(spec: Spec, steps: Sequence[Step], verb: str = "holdfast up") -> Callable[[Console], None]:
     """A plan for people: numbered steps. Args: `verb`, the command that does them."""
+
+    from holdfast.topology.steps import LookAgain  # here: a status has no steps
 
     def text(console: Console) -> None:
         if not steps:
