@@ -1,7 +1,7 @@
 """Comparing two keyspaces, and the writing way of a migration into three shards.
 
-Targets: 100,000 keys/s compared; full sync by writing at 0.7 of what the same RESTORE commands reach when they are sent by
-themselves; in the stream 100,000 commands/s, and the floor that checkpoints set (commands that must run once) beside it.
+Targets: 100,000 keys/s compared; full sync by writing at 0.7 of what the same RESTORE commands reach by the
+engine's own `--pipe`; in the stream 100,000 commands/s, and the floor that checkpoints set (commands that must run once) beside it.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.engine_cli import EngineCli, cli_for
 from benchmarks.machine import this_machine
 from benchmarks.migrate_servers import LOOPBACK, Bare, bare, fill_small
 from benchmarks.results import Section, table
@@ -93,15 +95,23 @@ async def _measured(
 ) -> list[tuple[str, str, str]]:
     here = Endpoint(LOOPBACK, source.port)
     there = tuple(Endpoint(LOOPBACK, server.port) for server in target)
-    floor = await _restore_floor(here, there, min(keys, FLOOR_KEYS))
-    say(f"RESTORE by itself: {floor:,.0f} keys/s")
+    packed = await _restores(here, min(keys, FLOOR_KEYS))
+    cli = cli_for(TARGET)
+    if cli is None:
+        raise CommandFailed(f"{TARGET} has no tool of its own at hand")
+    piped = await asyncio.to_thread(_piped, packed, build, cli)
+    at_once = await _restored(packed, there)
+    del packed
     rows = [
         (
-            "RESTORE of such keys by themselves, packed before, into the same shards",
-            f"{floor:,.0f} keys/s",
+            f"peer: RESTORE of such keys by `{cli.title} --pipe`, packed before, into one server",
+            f"{piped:,.0f} keys/s",
             "",
-        )
+        ),
+        ("the same commands into all shards at once, packed before", f"{at_once:,.0f} keys/s", ""),
     ]
+    for row in rows:
+        say(" ".join(row))
     async with await Pipeline.connect(there[0]) as pipe:
         names = frozenset(each[0].upper() for each in await pipe.ask("COMMAND"))
     dialect = dialect_of_engine(build.name, build.version[0], build.version[1])
@@ -115,14 +125,18 @@ async def _measured(
         )
         relay = Relay(Spool(Path(folder) / "spool"), settings)
         writer = Writer(relay, Target(there), WriterSettings(Marks("bench", "s0")))
-        began = time.monotonic()
+        began, cpu_s = time.monotonic(), time.process_time()
+        servers_s = _servers_cpu_s(source, target)
         tasks = [asyncio.create_task(relay.run()), asyncio.create_task(writer.run())]
         try:
             await _tail(writer, 0)
             rate = keys / (time.monotonic() - began)
-            say(f"full sync by writing: {rate:,.0f} keys/s")
-            goal = f"0.7 of RESTORE: {'met' if rate >= 0.7 * floor else '**not met**'}"
-            rows.append(("full sync by writing, three shards", f"{rate:,.0f} keys/s", goal))
+            ours = (time.process_time() - cpu_s) / keys * 1e6
+            theirs = (_servers_cpu_s(source, target) - servers_s) / keys * 1e6
+            goal = f"0.7 of `--pipe`: {'met' if rate >= 0.7 * piped else '**not met**'}"
+            used = f"processor time: own {ours:.1f} us a key, source and shards {theirs:.1f} us"
+            rows.append((f"full sync by writing, {SHARDS} shards ({used})", f"{rate:,.0f} keys/s", goal))
+            say(" ".join(rows[-1]))
             for name, word in (("SET", "SET"), ("INCR, each with its checkpoint", "INCR")):
                 rows += await _streamed(writer, source.port, name, word, commands)
             rows.append(await _compared(here, there))
@@ -159,6 +173,16 @@ async def _streamed(
     for row in rows:
         say(" ".join(row))
     return rows
+
+
+def _servers_cpu_s(source: Bare, target: Sequence[Bare]) -> float:
+    """Of the source, the child that it saves with, and all shards."""
+    child = source.client.info("cpu")
+    return (
+        source.cpu_s()
+        + sum(each.cpu_s() for each in target)
+        + sum(float(child[name]) for name in ("used_cpu_sys_children", "used_cpu_user_children"))
+    )
 
 
 @contextlib.contextmanager
@@ -219,38 +243,61 @@ async def _tail(writer: Writer, least: int) -> None:
             await asyncio.sleep(0.005)
 
 
-async def _restore_floor(source: Endpoint, target: Sequence[Endpoint], keys: int) -> float:
-    """RESTORE of keys of the source, packed beforehand, sent in deep pipelines to the shards that own them: keys/s."""
-    owned: list[list[bytes]] = [[] for _ in target]
-    async with contextlib.AsyncExitStack() as stack:
-        one = await stack.enter_async_context(await Pipeline.connect(source))
-        pipes = [await stack.enter_async_context(await Pipeline.connect(each)) for each in target]
-        cursor, names = 0, list[bytes]()
-        while len(names) < keys:
-            answer = await one.ask("SCAN", cursor, "COUNT", 1000)
+async def _restores(source: Endpoint, keys: int) -> list[tuple[int, bytes]]:
+    """RESTORE of so many keys of the source, in the target's dialect: the slot and the packed command of each."""
+    packed: list[tuple[int, bytes]] = []
+    async with await Pipeline.connect(source) as pipe:
+        cursor = 0
+        while len(packed) < keys:
+            answer = await pipe.ask("SCAN", cursor, "COUNT", 1000)
             cursor, found = int(answer[0]), answer[1]
-            payloads = await one.send(b"".join(pack("DUMP", name) for name in found), len(found))
+            payloads = await pipe.send(b"".join(pack("DUMP", name) for name in found), len(found))
             for name, payload in zip(found, payloads, strict=True):
                 body = payload[:-10] + b"\x0b\x00"
                 whole = body + crc64(body).to_bytes(8, "little")
-                shard = key_slot(name) * len(target) // SLOTS
-                owned[shard].append(pack("RESTORE", name, 0, whole, "REPLACE"))
-            names += found
+                packed.append((key_slot(name), pack("RESTORE", name, 0, whole, "REPLACE")))
             if not cursor:
                 break
-        began = time.monotonic()
-        flying = [
-            pipe.begin(b"".join(commands[first : first + 1000]), len(commands[first : first + 1000]))
+    return packed
+
+
+async def _restored(packed: Sequence[tuple[int, bytes]], target: Sequence[Endpoint]) -> float:
+    """Those commands in deep pipelines to all shards at once, each to its owner: keys/s."""
+    owned: list[list[bytes]] = [[] for _ in target]
+    for slot, command in packed:
+        owned[slot * len(target) // SLOTS].append(command)
+    async with contextlib.AsyncExitStack() as stack:
+        pipes = [await stack.enter_async_context(await Pipeline.connect(each)) for each in target]
+        blobs = [
+            (pipe, b"".join(part), len(part))
             for pipe, commands in zip(pipes, owned, strict=True)
             for first in range(0, len(commands), 1000)
+            if (part := commands[first : first + 1000])
         ]
-        replies = await asyncio.gather(*flying)
+        began = time.monotonic()
+        replies = await asyncio.gather(*(pipe.begin(blob, count) for pipe, blob, count in blobs))
         took_s = time.monotonic() - began
         if refused := next((each for part in replies for each in part if each != b"OK"), None):
             raise CommandFailed(f"RESTORE was refused: {refused}")
         for pipe in pipes:
             await pipe.ask("FLUSHALL")
-    return len(names) / took_s
+    return len(packed) / took_s
+
+
+def _piped(packed: Sequence[tuple[int, bytes]], build: EngineBuild, cli: EngineCli) -> float:
+    """The same through the engine's own tool, `--pipe`, into one server: keys/s."""
+    with bare(build) as server, tempfile.TemporaryFile() as file:
+        file.write(b"".join(command for _, command in packed))
+        file.seek(0)
+        began = time.monotonic()
+        done = subprocess.run(
+            [*cli.command, "-h", LOOPBACK, "-p", str(server.port), "--pipe"],
+            stdin=file, capture_output=True, text=True, timeout=BOUND_S, check=False,
+        )  # fmt: skip
+        took_s = time.monotonic() - began
+        if server.client.dbsize() != len(packed):
+            raise CommandFailed(f"{cli.title} --pipe: {done.stdout}{done.stderr}")
+    return len(packed) / took_s
 
 
 async def _compared(source: Endpoint, target: Sequence[Endpoint]) -> tuple[str, str, str]:

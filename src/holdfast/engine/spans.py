@@ -10,6 +10,10 @@ from holdfast.codec.replies import Frames, RepliesCorrupt
 from holdfast.engine.connection import Endpoint, NodeGone
 from holdfast.engine.pipeline import Pipeline, Raw
 
+_HELD_BYTES = 1 << 20
+_ROOM_BYTES = 1 << 17
+"""At least so much is taken from the socket at once."""
+
 
 class SpanPipeline(Pipeline):
     """A pipeline whose batches end with their replies unread; `send` and `ask` work until the first of `read`."""
@@ -18,6 +22,10 @@ class SpanPipeline(Pipeline):
         super().__init__(endpoint, timeout_s)
         self._frames = Frames()
         self._reads = False
+        self._held = bytearray(_HELD_BYTES)
+        """What has come and was not handed over yet lies in it from `_taken` to before `_filled`."""
+        self._taken = 0
+        self._filled = 0
 
     async def read(self, packed: bytes | Iterable[bytes], count: int) -> bytes:
         """Send commands and wait for their `count` replies, which come back as one stretch.
@@ -25,27 +33,41 @@ class SpanPipeline(Pipeline):
         Raises: NodeGone, NodeSilent (the commands may or may not have run).
         """
         self._reads = True
-        return b"".join(await self.begin(packed, count))
+        came: list[bytes] = await self.begin(packed, count)
+        return b"".join(came)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if not self._reads:
+            return super().get_buffer(sizehint)
+        if len(self._held) - self._filled < _ROOM_BYTES:
+            kept = self._filled - self._taken
+            # Another one, for a view of this may still be held.
+            held = bytearray(max(_HELD_BYTES, 2 * kept + _ROOM_BYTES))
+            held[:kept] = memoryview(self._held)[self._taken : self._filled]
+            self._held, self._taken, self._filled = held, 0, kept
+        return memoryview(self._held)[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
         if not self._reads:
             super().buffer_updated(nbytes)
             return
-        frames, at = self._frames, 0
+        frames, at = self._frames, self._filled
+        self._filled += nbytes
         try:
-            while at < nbytes and self._waits:
+            while at < self._filled and self._waits:
                 wait = self._waits[0]
                 if not frames.left:
                     frames.want(wait.count)
-                after = frames.walk(self._buffer, at, nbytes)
-                wait.replies.append(bytes(self._view[at:after]))
-                at = after
+                at = frames.walk(self._held, at, self._filled)
                 if not frames.left:
                     self._waits.popleft()
                     if not wait.future.done():
-                        wait.future.set_result(wait.replies)
+                        wait.future.set_result([bytes(memoryview(self._held)[self._taken : at])])
+                    self._taken = at
         except RepliesCorrupt as broken:
             self._end(NodeGone(str(self.endpoint), f"its replies make no sense ({broken})"))
+        if self._taken == self._filled:
+            self._taken = self._filled = 0
 
 
 def value_of(reply: bytes) -> Raw:
