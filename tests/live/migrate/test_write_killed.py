@@ -42,6 +42,9 @@ async def killed_at(points: list[str], folder: Path) -> None:
             one, other = [source[0].endpoint], cluster.endpoints
             ends = ("--from", f"redis://{one[0]}", "--to", f"redis://{other[0]}")
             await run(bench, "migrate", "start", "m", *ends, "--mode", "write", *ACCEPTED)
+            async with asyncio.timeout(20):  # the journal counts it within half a second
+                while not status(bench)["full_syncs"]:
+                    await asyncio.sleep(0.05)
             writers = Writers(one, tasks=2, other=other, pause_s=0.005)
             await writers.start()
             try:
