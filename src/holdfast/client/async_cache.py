@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from time import monotonic
 from typing import Any, Generic, Self, TypeVar, overload
 
 from holdfast.client.asyncio_edge import AsyncioEdge, TaskFlight
@@ -58,12 +59,13 @@ class AsyncNamespace(Generic[T]):
         """
         ready = self._verbs.key(key, fields)
         if read is None and within_s is None and (node := self._verbs.plain_node()) is not None:
+            began = monotonic()
             soon = self._edge.get_soon(node, ready)
             if soon is not None:
                 try:
                     raw = await soon
-                except CacheError:
-                    pass  # the policy below decides what to do about it
+                except CacheError as failed:  # the policy below decides what to do about it
+                    within_s = self._verbs.time_left(node, began, failed)
                 else:
                     if raw is None or (raw.__class__ is bytes and raw[:2] != MAGIC):
                         return self._verbs.plain_value(ready, raw)  # type: ignore[no-any-return]

@@ -9,6 +9,8 @@ from typing import Any
 from holdfast.client import batch, load, reading
 from holdfast.client.calls import READS, ReadFrom, ask, read, request
 from holdfast.client.errors import (
+    CacheError,
+    CacheUnavailable,
     KeyInvalid,
     NamespaceUnknown,
     NotWritable,
@@ -87,6 +89,17 @@ class Verbs:
         ):
             return None
         return node
+
+    def time_left(self, node: Node, began: float, failed: CacheError) -> float:
+        """Of a plain read that got no answer, for the policy: seconds. Raises: CacheUnavailable when there are none."""
+        now = self.shared.clock.now()
+        left_s = began + self.shared.command_s - now
+        if left_s > 0:
+            return left_s
+        node.breaker.failed(now)
+        self.shared.look_again()
+        self.shared.figures.unavailable += 1
+        raise CacheUnavailable(self.shared.profile.cache, "GET", now - began, str(failed)) from failed
 
     def plain_value(self, key: str, raw: bytes | None) -> Any:
         """What a plain read found."""

@@ -236,6 +236,22 @@ async def test_a_slow_server_fails_calls_in_time_and_later_replies_go_to_nobody(
                 await asyncio.sleep(0.05)
 
 
+async def test_a_call_that_gets_no_answer_takes_its_time_once(server: PrivateServer) -> None:
+    """A read that was joined with others and failed leaves the policy what is left of its time, not all of it anew."""
+    async with AsyncCache(f"{server.url}?command_timeout_ms=1000", namespaces=DECLARED) as cache:
+        bills = cache.namespace("bill")
+        await bills.put(1, no=1)
+        assert await bills.get(no=1) == 1
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            with pytest.raises(CacheUnavailable, match="did not answer in time"):
+                await bills.get(no=1)
+            assert 0.9 < time.monotonic() - began < 1.7
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+
+
 def test_recovery_follows_the_servers_within_a_tenth_of_a_second(tmp_path: Path) -> None:
     """A server that is killed and started again on its port, again and again, under calls."""
     with engine_server("valkey-9.1") as first:
