@@ -25,8 +25,7 @@ def main() -> int:
     chosen = ["-m", "long" if "--long" in sys.argv else "not long"]
     rest = [word for word in sys.argv[1:] if word != "--long"]
     # Several at a time: most of a live test is waiting for servers. Each has a state folder and ports of its own.
-    # Fewer in CI, whose cores are not known.
-    workers = "2" if os.environ.get("CI") else "3"
+    workers = "3" if (os.cpu_count() or 1) > 1 else "2"
     at_once = [] if rest else ["-n", workers, "--dist", "worksteal", "--durations=25"]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *at_once, *chosen, *rest], cwd=ROOT, env=environ, check=False
