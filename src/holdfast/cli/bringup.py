@@ -23,6 +23,7 @@ from holdfast.cli.console import err, show, stdout
 from holdfast.cli.demonstration import Demonstration, can_demonstrate, demonstrate
 from holdfast.cli.lines import number_of
 from holdfast.cli.look import Report, look
+from holdfast.cli.meanwhile import losses_since, now
 from holdfast.cli.opening import Named, opened
 from holdfast.cli.views import status_facts, status_text
 from holdfast.engine.acl import acl_shortfalls
@@ -125,10 +126,10 @@ def bring_up(given: Named, how: How, *, as_json: bool, first: First = NOTHING_FI
     def text(console: Console) -> None:
         if steps:
             console.print(f"Ready in [bold]{took_s:.1f} s[/], {number_of(steps, 'step')}.")
-            for loss in story.losses:
-                console.print(Text(f"{loss}.", style="yellow"))
         else:
             console.print("Nothing to do: the cache is what its spec says.")
+        for loss in story.losses:
+            console.print(Text(f"{loss}.", style="yellow"))
         if done.shown:
             console.print(shown_text(done.shown), markup=False)
         if done.proved:
@@ -197,6 +198,7 @@ async def _work(
     first: First,
 ) -> _Done:
     stopping = _StopBetweenSteps()
+    began = now()
     with given.store.alone(), stopping:
         async with opened(given, wish=how.wish, manner=how.manner) as cache:
             _know_members(cache, story)
@@ -220,6 +222,7 @@ async def _work(
             with live_view or contextlib.nullcontext():
                 steps = await converge(cache, before=before, after=after)
                 ready_s = time.perf_counter() - story.began
+                story.losses += await losses_since(cache.hosts, cache.record.name, began, story.losses)
                 is_new = fresh and can_demonstrate(await cache.look())
                 if first.failover and is_new:
                     story.step, story.note = "a primary is killed while clients write to it", ""

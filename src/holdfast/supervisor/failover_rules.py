@@ -154,5 +154,7 @@ def keeps_all(files: DataFiles) -> bool:
 def kept_words(files: DataFiles) -> str:
     """What a node that nobody replaces comes back with, for people."""
     if not files.holds_keys:
-        return "nothing, for no key is on its disk"
-    return f"its {'append-only file' if files.appended else 'snapshot'}, last written at {files.written_at}"
+        return "nothing: none of its data is on disk"
+    if files.appended:
+        return f"its append-only file, last written at {files.written_at}"
+    return f"its snapshot of {files.written_at}: what was written after it is lost"

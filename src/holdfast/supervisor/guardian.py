@@ -280,7 +280,8 @@ class Guardian:
         if taken.heir:
             self._events.add("failover", self.order.cache, name, facts)
         else:
-            facts["comes_back_with"] = rules.kept_words(self._nodes[name].node.files())
+            files = self._nodes[name].node.files()
+            facts |= {"comes_back_with": rules.kept_words(files), "keeps_all": rules.keeps_all(files)}
             self._events.add("lost", self.order.cache, name, facts)
 
     async def _restart(self, name: str) -> None:

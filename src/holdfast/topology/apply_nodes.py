@@ -150,7 +150,6 @@ async def _primary_now(cache: LiveCache) -> Member | None:
 async def _start(cache: LiveCache, name: str, primary: Member | None) -> None:
     member = cache.record.member(name)
     host = cache.hosts[member.host]
-    left_out = ""
     process = (await host.processes(cache.record.name)).get(name)
     if process is None or process.state is not ProcessState.RUNNING:
         # A node that its machine does not know yet was interrupted while it was added: it has no file to remember by.
@@ -162,7 +161,8 @@ async def _start(cache: LiveCache, name: str, primary: Member | None) -> None:
         member = await _with_engine(cache, member, process)
         await cache.prepare(member, follows)
         cache.tell(Told(name, "starting"))
-        left_out = await host.start(cache.record.name, name)
+    # Also of one that runs by now: its supervisor may have started it a moment ago, and it does not listen yet.
+    left_out = await host.start(cache.record.name, name)
     cache.tell(Told(name, "up"))
     await note_users(cache, member)
     if left_out:

@@ -193,7 +193,10 @@ def test_who_votes_is_a_primary_with_slots_that_has_the_dead_one_down_as_an_owne
 def test_what_a_primary_comes_back_with_is_said() -> None:
     at = "2026-11-21T19:00:00+00:00"
     assert kept_words(DataFiles()).startswith("nothing")
-    assert kept_words(DataFiles(holds_keys=True, written_at=at)) == f"its snapshot, last written at {at}"
+    assert (
+        kept_words(DataFiles(holds_keys=True, written_at=at))
+        == f"its snapshot of {at}: what was written after it is lost"
+    )
     appended = DataFiles(holds_keys=True, appended=True, written_at=at)
     assert kept_words(appended) == f"its append-only file, last written at {at}"
     assert keeps_all(appended)
