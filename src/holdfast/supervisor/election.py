@@ -23,11 +23,12 @@ from holdfast.supervisor.succession import (
 )
 from holdfast.supervisor.timer import striking
 from holdfast.topology.asked import Asked
-from holdfast.topology.resting import ASKS_AGAIN_AFTER_S, LEAST_REST_S, shortened_timeout_ms
+from holdfast.topology.resting import ASKS_AGAIN_AFTER_S, LEAST_REST_S, PINGING_MS, shortened_timeout_ms
 
 ELECTION_BOUND_S = 1.5
 """An election that is won at all is won in some ms, or within 100 where the engine waits for its timer."""
-ARMING_BOUND_S = 2.0
+ARMS_ITSELF_S, ARMING_BOUND_S = 0.5, 2.0
+"""How long voters may take to hear of the candidate by themselves, and when they have been made to ask about it."""
 KNOWN_BOUND_S = 30.0
 BUMP_AFTER_S = 1.0
 
@@ -105,7 +106,7 @@ async def _without_vote(takeover: Takeover, taken: Taken, voices: Sequence[Voice
 async def _stand(takeover: Takeover, taken: Taken, wanting: Sequence[Voice]) -> None:
     """Ask one replica after the other, each only when the one before did not win."""
     for candidate in wanting:
-        if not await _armed(takeover, candidate):
+        if not await _made_known(takeover, taken, candidate):
             taken.words = f"not every primary knows {candidate.name} as a replica yet; the engine's own election decides"
             continue
         short = await _shortened(takeover, taken, candidate)
@@ -222,8 +223,21 @@ async def await_known(takeover: Takeover, taken: Taken) -> None:
     )
 
 
-async def _armed(takeover: Takeover, candidate: Voice) -> bool:
-    end_s = time.monotonic() + ARMING_BOUND_S
+async def _made_known(takeover: Takeover, taken: Taken, candidate: Voice) -> bool:
+    """Whether the candidate is armed. One that became a replica a moment ago tells each of the others when the two next
+    ping each other, which may take half a node timeout: with a shorter one they do so at once.
+    """
+    if await _armed(takeover, candidate, ARMS_ITSELF_S):
+        return True
+    hurried: Mapping[Asked, int] = {
+        takeover.doors.door(name): PINGING_MS for name in sorted({*taken.voters, candidate.name})
+    }
+    async with takeover.patience.shortened(hurried):
+        return await _armed(takeover, candidate, ARMING_BOUND_S)
+
+
+async def _armed(takeover: Takeover, candidate: Voice, bound_s: float) -> bool:
+    end_s = time.monotonic() + bound_s
     while True:
         voices = await takeover.doors.voices(without=takeover.dead)
         if rules.is_armed(candidate.node_id, takeover.dead_id, voices):

@@ -145,8 +145,9 @@ def would_come_back_empty(data_files: bool, others_hold_data: bool) -> bool:
 
 
 def keeps_all(files: DataFiles) -> bool:
-    """Whether a node would load all that it acknowledged: what was appended before it answered is the kernel's by then,
-    and a process that is killed takes nothing of it along.
+    """Whether a node would load what it acknowledged: what was appended before it answered is the kernel's by then, and a
+    process that is killed takes nothing of it along. With `everysec` it may answer before it appends while its last fsync
+    has not ended, for two seconds at most (flushAppendOnlyFile in src/aof.c).
     """
     return files.appended and files.holds_keys
 

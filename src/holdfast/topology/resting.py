@@ -27,6 +27,8 @@ ASKER_LEAST_S = 1.0
 """A shorter node timeout than this lets no replica ask sooner."""
 SHORT_ENDS_IN = 7
 """Milliseconds: by this last digit a node timeout that was shortened is known, for nobody writes such a one."""
+PINGING_MS = 1000 + SHORT_ENDS_IN
+"""With this node timeout a node pings at once whom it has not heard for half a second (half of it, whatever it is)."""
 
 
 def rests(engine: EngineVersion) -> bool:

@@ -21,7 +21,6 @@ import redis
 from tests.live.conftest import Bench, until
 from tests.live.supervisor.guarded import (
     HANG_S,
-    KEPT,
     NOTHING_KEPT,
     await_health,
     events,
@@ -30,6 +29,7 @@ from tests.live.supervisor.guarded import (
 )
 from tests.live.supervisor.ledger import Way, Writers
 
+EVERYSEC = "persistence: {aof: {enabled: true, fsync: everysec}}\n"
 GUARDED = "persistence: {rdb: {enabled: false}, durability: {writes: min_replicas}}\n"
 
 
@@ -239,7 +239,7 @@ VICTIMS = {
     "replicated": ("primary", "replica", "all"),
     "sentinel": ("primary", "replica", "zone", "all"),
 }
-DURABILITIES = {"wait": NOTHING_KEPT, "min_replicas": GUARDED, "none": NOTHING_KEPT, "aof": KEPT}
+DURABILITIES = {"wait": NOTHING_KEPT, "min_replicas": GUARDED, "none": NOTHING_KEPT, "aof": EVERYSEC}
 
 
 @pytest.mark.long
