@@ -125,6 +125,7 @@ def down(
     import asyncio
 
     from holdfast.cli.console import confirm, show
+    from holdfast.cli.lines import number_of
     from holdfast.cli.opening import named, opened
     from holdfast.errors import WrongUsage
     from holdfast.supervisor.launch import leave_if_idle
@@ -159,7 +160,7 @@ def down(
         kept = "its data stays: holdfast up brings it back"
     else:
         kept = "its data is gone, for its spec keeps none on disk (persistence); its files and secrets stay"
-    show(facts, f"{name}: {len(names)} nodes are stopped; {kept}.", as_json=json)
+    show(facts, f"{name}: stopped {number_of(names, 'node')}; {kept}.", as_json=json)
 
 
 @app.command()

@@ -30,17 +30,14 @@ async def losses_since(hosts: Hosts, cache: str, since: str, told: Collection[st
 
 def losses(events: Iterable[Mapping[str, Any]], since: str, told: Collection[str]) -> list[str]:
     """See `losses_since`. Pure."""
-    found: dict[str, str] = {}
+    named = {word for each in told for word in each.replace(",", " ").split()}
+    found: list[str] = []
     for event in events:
-        if str(event["at"]) < since:
-            continue
         node = str(event["node"])
+        if str(event["at"]) < since or node in named:
+            continue
         if event["kind"] == "lost" and not event.get("keeps_all", True):
-            found[node] = f"{node} comes back with {event['comes_back_with']}"
+            found.append(f"{node} comes back with {event['comes_back_with']}")
         elif event["kind"] == "restarted" and event.get("left_out"):
-            found[f"{node} left out"] = f"{node} {event['why']}"
-    return [
-        words
-        for words in found.values()
-        if not any(words.split(" ", 1)[0] in each.replace(",", " ").split() for each in told)
-    ]
+            found.append(f"{node} {event['why']}")
+    return list(dict.fromkeys(found))

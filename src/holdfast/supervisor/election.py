@@ -77,7 +77,7 @@ async def in_cluster(takeover: Takeover) -> Taken:
 
 
 async def _without_vote(takeover: Takeover, taken: Taken, voices: Sequence[Voice]) -> None:
-    """No majority is left to vote. An append-only file holds all that was acknowledged: the old primary is started from it.
+    """No majority is left to vote. Where an append-only file holds what was acknowledged, the old primary is started from it.
     Without one its start would take away what its replicas hold, and a replica that takes over without a vote may meet one
     who was only unseen: a person decides, now or beforehand in the spec. Even then only where each node that does not answer
     is known to be dead, for this supervisor was its parent.
